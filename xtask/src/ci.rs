@@ -1,0 +1,132 @@
+//! What a change must pass, step by step.
+
+use cargo_metadata::{Metadata, Package};
+
+use crate::cargo::{CHECKERS, cargo, features_together, members, metadata};
+use crate::steps::{Failure, Step, run_all};
+use crate::tidy;
+
+/// All tests that need no network beyond loopback.
+pub(crate) fn test() -> Result<(), Failure> {
+    let metadata = metadata()?;
+    run_all(&test_steps(&metadata))
+}
+
+/// All checks, but those named in `skip`.
+pub(crate) fn ci(skip: &[String]) -> Result<(), Failure> {
+    let metadata = metadata()?;
+    let mut steps = vec![
+        Step::new("fmt", 10, || cargo(&["fmt", "--all", "--check"], &[])),
+        Step::new("tidy", 60, tidy::run),
+        Step::new("clippy", 240, || clippy(&metadata)),
+        Step::new("features", 180, || each_feature_alone(&metadata)),
+        Step::new("docs", 90, docs),
+    ];
+    steps.extend(test_steps(&metadata));
+    steps.push(Step::new("benches", 180, || {
+        cargo(&["test", "--package", "benches", "--benches"], &[])
+    }));
+    check_names(&steps, skip)?;
+    steps.retain(|step| !skip.iter().any(|name| name == step.name || belongs(step.name, name)));
+    run_all(&steps)
+}
+
+/// Divan's tables.
+pub(crate) fn bench(target: Option<&str>, divan: &[String]) -> Result<(), Failure> {
+    let mut arguments = vec!["bench", "--package", "benches"];
+    if let Some(target) = target {
+        arguments.extend(["--bench", target]);
+    }
+    arguments.push("--");
+    arguments.extend(divan.iter().map(String::as_str));
+    cargo(&arguments, &[])
+}
+
+/// `--skip test` leaves out every step of `cargo xtask test`.
+fn belongs(step: &str, name: &str) -> bool {
+    name == "test" && matches!(step, "checkers")
+}
+
+fn check_names(steps: &[Step<'_>], skip: &[String]) -> Result<(), Failure> {
+    for name in skip {
+        if !steps.iter().any(|step| step.name == name) {
+            let names: Vec<_> = steps.iter().map(|step| step.name).collect();
+            return Err(format!("no step `{name}`; there are: {}", names.join(", ")));
+        }
+    }
+    Ok(())
+}
+
+fn test_steps(metadata: &Metadata) -> Vec<Step<'_>> {
+    vec![
+        Step::new("test", 480, || workspace_tests(metadata)),
+        Step::new("checkers", 240, || checker_tests(metadata)),
+    ]
+}
+
+fn workspace_tests(metadata: &Metadata) -> Result<(), Failure> {
+    let features = features_together(metadata);
+    let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
+    if !features.is_empty() {
+        arguments.extend(["--features", &features]);
+    }
+    cargo(&arguments, &[])
+}
+
+/// Runs `tests/loom.rs` and `tests/shuttle.rs` of each crate that has them, with the checker's feature.
+fn checker_tests(metadata: &Metadata) -> Result<(), Failure> {
+    for package in members(metadata) {
+        for checker in CHECKERS {
+            if package.targets.iter().any(|target| target.is_test() && target.name == checker) {
+                let name = package.name.as_str();
+                let features = with_checker(package, checker);
+                cargo(
+                    &["test", "--package", name, "--features", &features, "--test", checker],
+                    &[],
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A checker's test may need more features than the checker's own (`required-features`).
+fn with_checker(package: &Package, checker: &str) -> String {
+    let target = package.targets.iter().find(|target| target.is_test() && target.name == checker);
+    let mut features = target.map(|target| target.required_features.clone()).unwrap_or_default();
+    features.push(checker.to_owned());
+    features.join(",")
+}
+
+fn clippy(metadata: &Metadata) -> Result<(), Failure> {
+    let features = features_together(metadata);
+    let mut arguments = vec!["clippy", "--workspace", "--all-targets"];
+    if !features.is_empty() {
+        arguments.extend(["--features", &features]);
+    }
+    arguments.extend(["--", "--deny", "warnings"]);
+    cargo(&arguments, &[])
+}
+
+/// Each crate without features, and with each of its features alone: a crate that is taken elsewhere
+/// must not build only because a neighbor turned something on.
+fn each_feature_alone(metadata: &Metadata) -> Result<(), Failure> {
+    for package in members(metadata) {
+        let base =
+            ["check", "--quiet", "--package", package.name.as_str(), "--no-default-features"];
+        cargo(&base, &[])?;
+        for feature in package.features.keys() {
+            let mut arguments = base.to_vec();
+            arguments.extend(["--features", feature]);
+            cargo(&arguments, &[])?;
+        }
+    }
+    Ok(())
+}
+
+fn docs() -> Result<(), Failure> {
+    cargo(
+        &["doc", "--workspace", "--no-deps", "--document-private-items"],
+        &[("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private_intra_doc_links")],
+    )
+}

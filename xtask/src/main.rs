@@ -1,0 +1,68 @@
+//! The project's commands: `cargo xtask test`, `ci`, `tidy`, `bench`.
+//!
+//! Each is a list of ordinary cargo commands plus the rules of the house; nothing here needs a network
+//! beyond loopback or a tool beyond the toolchain.
+
+#![forbid(unsafe_code)]
+
+mod cargo;
+mod ci;
+mod steps;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's commands.
+#[derive(Debug, Parser)]
+#[command(name = "xtask", version, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  cargo xtask test                 all tests that need no more than the toolchain
+  cargo xtask ci --skip test       the other checks of CI
+  cargo xtask tidy                 the rules of the house alone
+  cargo xtask bench limiter        divan's tables of one crate";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs all tests that need no network beyond loopback.
+    Test,
+    /// Runs all checks that a change must pass: formats, lints, docs, rules, tests, benches.
+    Ci {
+        /// Leaves out the step of this name; may be given several times.
+        #[arg(long, value_name = "STEP")]
+        skip: Vec<String>,
+    },
+    /// Checks the rules of the house: arrows between crates, sizes, names, dependencies.
+    Tidy,
+    /// Prints divan's tables for people.
+    Bench {
+        /// The crate whose benches run; all of them when left out.
+        #[arg(value_name = "CRATE")]
+        target: Option<String>,
+        /// What follows goes to divan, for example a filter.
+        #[arg(last = true)]
+        divan: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Test => ci::test(),
+        Command::Ci { skip } => ci::ci(&skip),
+        Command::Tidy => tidy::run(),
+        Command::Bench { target, divan } => ci::bench(target.as_deref(), &divan),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            steps::say(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
