@@ -1,5 +1,7 @@
 //! One measured piece of work, and what is demanded of it.
 
+use std::fmt;
+
 /// Runs a body this many times in a row.
 ///
 /// What is prepared outside of it is not measured; what it computes it must check, so that a benchmark
@@ -15,6 +17,12 @@ pub struct Body {
     pub subject: &'static str,
     /// Builds the state that one run works on; not measured.
     pub prepare: fn() -> Run,
+}
+
+impl fmt::Display for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.case, self.subject)
+    }
 }
 
 /// What `ours` has to reach in a case; judged on the measurements of one run of the suite.

@@ -56,7 +56,7 @@ fn needs_seam(path: &str) -> bool {
     let of_crate = |name: &&str| path.starts_with(&format!("crates/{name}/src/"));
     let is_seam = path.contains("/seam/") || path.ends_with("/seam.rs");
     let is_program = path.contains("/src/bin/");
-    WITH_SEAMS.iter().any(|name| of_crate(name)) && !is_seam && !is_program
+    WITH_SEAMS.iter().any(of_crate) && !is_seam && !is_program
 }
 
 /// Tests run in virtual time; what must be measured in real time says so by the name of its module.
