@@ -1,5 +1,9 @@
 //! How good is it, honestly.
 //!
+//! The pure part, built without default features, is the judge of all our measurements: [`stats`] that
+//! say how much they know, [`CaseRecord`]s, [`Limit`]s, [`Baseline`]s and the [`report`]. It reads no
+//! clock and starts no process. Feature `process` adds what measures processes; feature `cli` the program.
+//!
 //! # The guarantee
 //!
 //! A number is printed with its interval, or it is `null` with the reason: `n < n(p)` never passes for a
@@ -9,5 +13,42 @@
 //!
 //! Use it to gate a change on a measurement, and to report one that others can check. It is no profiler:
 //! it says how much, not why.
+//!
+//! # Examples
+//!
+//! Has a change made a command slower? Pairs that were measured side by side decide:
+//!
+//! ```
+//! use inference_bench::ab::{Decision, Thresholds};
+//!
+//! let noise = |k: u32| 1.0 + f64::from(k * 7 % 5) / 100.0;
+//! let pairs: Vec<(f64, f64)> = (0..15).map(|k| (noise(k), 1.08 * noise(k + 1))).collect();
+//! let decision = Thresholds::default().decide(&pairs, 1);
+//! assert_eq!(Decision::Slower, decision.expect("fifteen pairs are enough"));
+//! ```
+//!
+//! # Features
+//!
+//! | feature | adds | default |
+//! |---|---|---|
+//! | `process` | running and measuring processes | with `cli` |
+//! | `cli` | the program `inference-bench` | yes |
 
 #![forbid(unsafe_code)]
+
+pub mod ab;
+mod baseline;
+mod case;
+mod gate;
+mod machine;
+#[cfg(feature = "process")]
+pub mod process;
+pub mod report;
+pub mod stats;
+mod verdict;
+
+pub use baseline::{Baseline, BaselineError};
+pub use case::CaseRecord;
+pub use gate::{Limit, Side};
+pub use machine::Fingerprint;
+pub use verdict::{RunVerdict, Verdict, exit};

@@ -1,0 +1,97 @@
+//! `inference-bench ab` in real processes.
+
+use std::process::{Command, Output};
+
+fn inference_bench(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_inference-bench")).args(arguments).output().unwrap()
+}
+
+/// A command that prints this metric and does nothing else.
+fn prints(value: u32) -> String {
+    format!("echo '{{\"ns\":{value}}}'")
+}
+
+#[track_caller]
+fn check(arguments: &[&str], code: i32, last_line: &str) {
+    let output = inference_bench(arguments);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(Some(code), output.status.code(), "{stdout}{stderr}");
+    assert_eq!(Some(last_line), stdout.lines().last(), "{stdout}{stderr}");
+}
+
+#[test]
+fn equals_pass() {
+    check(&["ab", "--a", &prints(5), "--b", &prints(5), "--metric", "ns"], 0, "verdict: pass");
+}
+
+#[test]
+fn ten_percent_more_is_a_regression() {
+    let (a, b) = (prints(100), prints(110));
+    check(&["ab", "--a", &a, "--b", &b, "--metric", "ns"], 3, "verdict: regression");
+}
+
+#[test]
+fn a_command_that_fails_invalidates_the_comparison() {
+    check(&["ab", "--a", "true", "--b", "false"], 4, "verdict: invalid");
+    check(&["ab", "--a", "true", "--b", "no-such-program-here"], 4, "verdict: invalid");
+}
+
+#[test]
+fn a_metric_that_is_not_there_invalidates_the_comparison() {
+    check(&["ab", "--a", &prints(1), "--b", "echo 1", "--metric", "ns"], 4, "verdict: invalid");
+}
+
+#[test]
+fn a_wrong_command_line_is_64() {
+    for arguments in [&["ab"][..], &["ab", "--a", "true", "--b", "'open"], &["no-such-command"]] {
+        assert_eq!(Some(64), inference_bench(arguments).status.code(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let help = inference_bench(&["ab", "--help"]);
+    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("Examples:"));
+    let version = inference_bench(&["--version"]);
+    let expected = concat!("inference-bench ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(expected, String::from_utf8_lossy(&version.stdout));
+}
+
+#[test]
+fn with_json_stdout_holds_ndjson_and_nothing_else() {
+    let (a, b) = (prints(7), prints(7));
+    let output = inference_bench(&["ab", "--a", &a, "--b", &b, "--metric", "ns", "--json"]);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let events: Vec<serde_json::Value> =
+        stdout.lines().map(|line| serde_json::from_str(line).expect("a JSON object")).collect();
+    assert!(events.iter().all(|event| event["event"].is_string() && event["t_ms"].is_u64()));
+    let end = events.last().unwrap();
+    assert_eq!(("end", "pass"), (end["event"].as_str().unwrap(), end["verdict"].as_str().unwrap()));
+    assert!(String::from_utf8_lossy(&output.stderr).ends_with("verdict: pass\n"));
+}
+
+#[test]
+fn the_folder_holds_every_form_of_the_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/report");
+    let (a, b) = (prints(7), prints(7));
+    let output = path.to_str().unwrap();
+    check(&["ab", "--a", &a, "--b", &b, "--metric", "ns", "-o", output], 0, "verdict: pass");
+    for name in ["report.json", "report.md", "report.html", "junit.xml", "records.ndjson"] {
+        assert!(0 < path.join(name).metadata().unwrap().len(), "{name}");
+    }
+}
+
+/// The arguments of the compared commands may hold secrets.
+#[test]
+fn arguments_are_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = "sh -c 'true s3cret-token'";
+    let output = folder.path().to_str().unwrap();
+    inference_bench(&["ab", "--a", secret, "--b", secret, "-o", output]);
+    for entry in folder.path().read_dir().unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        assert!(!text.contains("s3cret-token"));
+    }
+}
