@@ -1,4 +1,4 @@
-//! The bodies of our benchmarks, each written once.
+//! The bodies of our benchmarks, each written once, and the frame of the perf suites.
 //!
 //! A [`Body`] is run by three masters: divan prints tables for people (`cargo xtask bench`), the paired
 //! sampler of the suite `micro` decides about regressions (`cargo xtask perf`), and
@@ -6,10 +6,16 @@
 //!
 //! What answers a question with our code is here, a module per crate; what answers it with a peer's
 //! crate is in `peers/`, which only bench targets include, so that peers stay dev-dependencies.
+//!
+//! A suite is a program that prints one [`inference_bench::CaseRecord`] a line; [`suite`] is its frame.
 
 #![forbid(unsafe_code)]
 
 mod body;
+mod meter;
+pub mod sampler;
 pub mod std_bodies;
+pub mod suite;
 
 pub use body::{Body, Gate, Run};
+pub use meter::{Cost, Meter};

@@ -1,0 +1,24 @@
+//! The suite `micro`: the bodies of all crates, and the peers' beside them.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use benches::suite::{self, micro};
+use benches::{Body, Gate, std_bodies};
+
+/// Who answers: our bodies, then the peers'.
+const BODIES: &[&[Body]] = &[std_bodies::BODIES];
+/// What is demanded of ours.
+const GATES: &[&[(&str, Gate)]] = &[];
+
+fn main() -> ExitCode {
+    suite::main(&micro::cases(&by_case(&BODIES.concat()), &GATES.concat()))
+}
+
+/// Brings those who answer the same question together, in the order of the first answer.
+fn by_case(bodies: &[Body]) -> Vec<Body> {
+    let mut sorted: Vec<Body> = bodies.to_vec();
+    sorted.sort_by_key(|body| bodies.iter().position(|other| other.case == body.case));
+    sorted
+}
