@@ -44,6 +44,13 @@ pub(crate) fn output_of(arguments: &[&str]) -> Result<String, Failure> {
     String::from_utf8(output.stdout).map_err(|error| format!("cargo printed no UTF-8: {error}"))
 }
 
+/// What `git` prints with these arguments, without the last line break; `None` outside of a checkout.
+pub(crate) fn output_of_git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).current_dir(root()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim_end().to_owned())
+}
+
 fn program() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }

@@ -4,7 +4,7 @@ use cargo_metadata::{Metadata, Package};
 
 use crate::cargo::{CHECKERS, cargo, features_together, members, metadata};
 use crate::steps::{Failure, Step, run_all};
-use crate::tidy;
+use crate::{perf, tidy};
 
 /// All tests that need no network beyond loopback.
 pub(crate) fn test() -> Result<(), Failure> {
@@ -26,6 +26,7 @@ pub(crate) fn ci(skip: &[String]) -> Result<(), Failure> {
     steps.push(Step::new("benches", 180, || {
         cargo(&["test", "--package", "benches", "--benches"], &[])
     }));
+    steps.push(Step::new("perf-smoke", 90, perf::smoke));
     check_names(&steps, skip)?;
     steps.retain(|step| !skip.iter().any(|name| name == step.name || belongs(step.name, name)));
     run_all(&steps)

@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask test`, `ci`, `tidy`, `bench`.
+//! The project's commands: `cargo xtask perf`, `test`, `ci`, `tidy`, `bench`.
 //!
 //! Each is a list of ordinary cargo commands plus the rules of the house; nothing here needs a network
 //! beyond loopback or a tool beyond the toolchain.
@@ -7,12 +7,14 @@
 
 mod cargo;
 mod ci;
+mod perf;
 mod steps;
 mod tidy;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use inference_bench::exit;
 
 /// The project's commands.
 #[derive(Debug, Parser)]
@@ -23,6 +25,7 @@ struct Arguments {
 }
 
 const EXAMPLES: &str = "Examples:
+  cargo xtask perf                 the perf suites, quick: the main job
   cargo xtask test                 all tests that need no more than the toolchain
   cargo xtask ci --skip test       the other checks of CI
   cargo xtask tidy                 the rules of the house alone
@@ -30,6 +33,8 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs the perf suites, judges them and writes the report: the main job.
+    Perf(perf::Options),
     /// Runs all tests that need no network beyond loopback.
     Test,
     /// Runs all checks that a change must pass: formats, lints, docs, rules, tests, benches.
@@ -52,7 +57,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
+        }
+    };
+    let result = match arguments.command {
+        Command::Perf(options) => return ExitCode::from(perf::run(&options)),
         Command::Test => ci::test(),
         Command::Ci { skip } => ci::ci(&skip),
         Command::Tidy => tidy::run(),

@@ -1,0 +1,302 @@
+//! `cargo xtask perf`: builds what it needs, runs the suites, judges, reports.
+
+mod baseline;
+mod build;
+mod noise;
+mod program;
+mod screen;
+mod signals;
+mod suites;
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::ValueEnum;
+use inference_bench::report::{Environment, Report, Run};
+use inference_bench::{CaseRecord, Verdict, exit, process};
+
+use crate::cargo::{output_of_git, root};
+use crate::steps::{Failure, say};
+use noise::Busy;
+use program::{Listed, Program};
+use screen::Screen;
+use signals::Signals;
+use suites::Suite;
+
+/// What the report says it was written by.
+const TOOL: &str = concat!("cargo xtask perf ", env!("CARGO_PKG_VERSION"));
+
+/// A case that ran on a busy machine is run this often again before it is called undecided.
+const RERUNS_MAX: usize = 2;
+
+/// How thorough a run is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Mode {
+    /// All suites in under five minutes.
+    #[default]
+    Quick,
+    /// In under thirty.
+    Comprehensive,
+    /// As long as it takes.
+    Stress,
+    /// Each case as short as it can be, for its answers alone.
+    #[value(hide = true)]
+    Smoke,
+}
+
+/// The options of `perf`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// How thorough to be.
+    #[arg(long, value_enum, default_value_t)]
+    mode: Mode,
+    /// Runs this suite; may be given several times. All of them when left out.
+    #[arg(long = "suite", value_name = "NAME")]
+    suites: Vec<String>,
+    /// Runs cases whose `suite/case` or `case` matches; `*` stands for any text.
+    #[arg(long = "case", value_name = "GLOB")]
+    cases: Vec<String>,
+    /// Lists suites and cases with their expected times, and runs nothing.
+    #[arg(long)]
+    list: bool,
+    /// Compares with this baseline: pairs of its programs and the new ones, run in turn.
+    #[arg(long, value_name = "NAME")]
+    baseline: Option<String>,
+    /// Keeps the figures and the measured programs under this name.
+    #[arg(long, value_name = "NAME")]
+    save_baseline: Option<String>,
+    /// Fails on any case that the measurement does not decide.
+    #[arg(long)]
+    strict: bool,
+    /// Where the report goes.
+    #[arg(short, long, value_name = "DIR", default_value = "target/perf/latest")]
+    output: PathBuf,
+    /// Prints NDJSON events on stdout, all else on stderr.
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  cargo xtask perf                                     all suites, quick
+  cargo xtask perf --suite micro --case 'limiter/*'    some cases
+  cargo xtask perf --save-baseline main                keep figures and programs
+  cargo xtask perf --baseline main                     fail on regressions against them
+
+Exit codes: 0 all targets met, 1 success rate under 80 %, 2 real-time compliance under 90 %, 3 regression,
+4 invalid, or undecided where a verdict was demanded, 5 another target missed, 64 usage, 130 interrupted.
+The last line says the verdict in a word.";
+
+/// Runs the command and returns its exit code.
+pub(crate) fn run(options: &Options) -> u8 {
+    match perf(options) {
+        Ok(code) => code,
+        Err(Stop::Usage(why)) => {
+            say(&format!("error: {why}"));
+            exit::USAGE
+        }
+        Err(Stop::Broken(why)) => {
+            say(&format!("error: {why}"));
+            say("verdict: invalid");
+            exit::INVALID
+        }
+    }
+}
+
+/// Runs every case as shortly as it can be: no verdict on speed, but each answer is checked.
+pub(crate) fn smoke() -> Result<(), Failure> {
+    let options = Options {
+        mode: Mode::Smoke,
+        suites: Vec::new(),
+        cases: Vec::new(),
+        list: false,
+        baseline: None,
+        save_baseline: None,
+        strict: false,
+        output: "target/perf/smoke".into(),
+        json: false,
+    };
+    let stopped = |stop| match stop {
+        Stop::Usage(why) | Stop::Broken(why) => why,
+    };
+    let report = measure(&options).map_err(stopped)?;
+    let wrong = |record: &&CaseRecord| record.verdict == Verdict::Invalid;
+    let wrong: Vec<&str> =
+        report.suites.values().flatten().filter(wrong).map(|record| &*record.case).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(format!("wrong answers: {}", wrong.join(", "))) }
+}
+
+/// Why there is no report.
+enum Stop {
+    /// The command line asks for something that is not there.
+    Usage(String),
+    /// Something that has to work does not: a build, a signal handler, a folder.
+    Broken(Failure),
+}
+
+/// A suite whose program is built, with the cases that were asked for.
+struct Chosen {
+    suite: &'static Suite,
+    program: Program,
+    cases: Vec<Listed>,
+}
+
+fn perf(options: &Options) -> Result<u8, Stop> {
+    if options.list {
+        let screen = Screen::new(options.json);
+        let signals = Signals::listen().map_err(Stop::Broken)?;
+        for chosen in choose(options, &signals)? {
+            screen.list(chosen.suite, &chosen.cases);
+        }
+        return Ok(exit::OK);
+    }
+    let report = measure(options)?;
+    Ok(report.summary.exit_code)
+}
+
+/// Runs what was asked for, and leaves a report.
+fn measure(options: &Options) -> Result<Report, Stop> {
+    let signals = Signals::listen().map_err(Stop::Broken)?;
+    let screen = Screen::new(options.json);
+    let chosen = choose(options, &signals)?;
+    // A baseline that cannot be used is refused before minutes are spent on measuring.
+    let baseline = match &options.baseline {
+        Some(name) => Some(baseline::load(name)?),
+        None => None,
+    };
+    let mut report = Report::new(TOOL, environment());
+    report.command = std::env::args().skip(1).collect();
+    let whole = Busy::start();
+    for chosen in &chosen {
+        run_suite(options, chosen, &signals, &screen, &mut report);
+    }
+    if let Some(baseline) = &baseline {
+        baseline::compare(baseline, &chosen, &signals, &screen, &mut report);
+    }
+    let noise = whole.stop();
+    report.measurement.steal_pct = Some(noise.steal_pct);
+    report.measurement.foreign_cpu_pct = Some(noise.foreign_pct);
+    conclude(options, &chosen, &signals, &screen, &mut report)?;
+    Ok(report)
+}
+
+/// Builds the suites that were asked for and asks them for their cases.
+fn choose(options: &Options, signals: &Signals) -> Result<Vec<Chosen>, Stop> {
+    let suites = suites::named(&options.suites).map_err(Stop::Usage)?;
+    let programs = build::build(&suites, signals).map_err(Stop::Broken)?;
+    let mut all = Vec::new();
+    for suite in suites {
+        let program = programs.of(suite);
+        let listed = program.list(options.mode).map_err(Stop::Broken)?;
+        let wanted = |case: &Listed| suites::matches(&options.cases, suite.name, &case.name);
+        let cases: Vec<Listed> = listed.into_iter().filter(wanted).collect();
+        if !cases.is_empty() {
+            all.push(Chosen { suite, program, cases });
+        }
+    }
+    if all.is_empty() {
+        let what = options.cases.join(", ");
+        return Err(Stop::Usage(format!("no case matches {what}; `--list` names them all")));
+    }
+    Ok(all)
+}
+
+fn run_suite(
+    options: &Options,
+    chosen: &Chosen,
+    signals: &Signals,
+    screen: &Screen,
+    report: &mut Report,
+) {
+    let expected_s: f64 = chosen.cases.iter().map(|case| case.expected_s).sum();
+    screen.suite(chosen.suite, chosen.cases.len(), expected_s);
+    for (done, case) in chosen.cases.iter().enumerate() {
+        if signals.code().is_some() {
+            return;
+        }
+        screen.case(&case.name, done, chosen.cases.len());
+        let record = run_case(options, chosen, case, signals);
+        screen.record(chosen.suite.name, &record);
+        report.add(chosen.suite.name, record);
+    }
+    screen.clear();
+}
+
+/// Runs a case; on a busy machine again, and then gives the verdict up.
+fn run_case(options: &Options, chosen: &Chosen, case: &Listed, signals: &Signals) -> CaseRecord {
+    let mut attempt = 0;
+    loop {
+        let (mut record, noise) = chosen.program.run_case(options.mode, &case.name, signals);
+        let Some(why) = noise.too_much() else { return record };
+        let gives_up = attempt == RERUNS_MAX || signals.code().is_some();
+        // What is wrong is wrong on a busy machine too.
+        if record.verdict == Verdict::Invalid || !record.verdict.is_gated() {
+            return record;
+        }
+        if gives_up {
+            let verdict = record.verdict;
+            record.withdraw(Verdict::Undecided, format!("{why}; by its figures: {verdict}"));
+            return record;
+        }
+        attempt += 1;
+    }
+}
+
+fn environment() -> Environment {
+    let revision = output_of_git(&["rev-parse", "--short=12", "HEAD"]).map(|revision| {
+        let dirty = output_of_git(&["status", "--porcelain"]).is_some_and(|text| !text.is_empty());
+        format!("{revision}{}", if dirty { "+" } else { "" })
+    });
+    let read = |path: &str| {
+        std::fs::read_to_string(path).map_or_else(|_| "unknown".to_owned(), |t| t.trim().to_owned())
+    };
+    let congestion = read("/proc/sys/net/ipv4/tcp_congestion_control");
+    Environment {
+        machine: process::fingerprint(),
+        started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        revision,
+        notes: [("congestion control".to_owned(), congestion)].into(),
+    }
+}
+
+fn conclude(
+    options: &Options,
+    chosen: &[Chosen],
+    signals: &Signals,
+    screen: &Screen,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    let interrupted = signals.code();
+    report.records_path = Some("records.ndjson".to_owned());
+    report.finish(Run {
+        interrupted: interrupted.is_some(),
+        strict: options.strict,
+        invalid_reasons: Vec::new(),
+    });
+    let folder = root().join(&options.output);
+    write(report, &folder).map_err(Stop::Broken)?;
+    if let (Some(name), None) = (&options.save_baseline, interrupted) {
+        let path = baseline::save(name, report, chosen).map_err(Stop::Broken)?;
+        say(&format!("baseline: {}", path.display()));
+    }
+    // SIGTERM has a code of its own.
+    report.summary.exit_code = interrupted.unwrap_or(report.summary.exit_code);
+    screen.end(report, &folder);
+    Ok(())
+}
+
+fn write(report: &Report, folder: &std::path::Path) -> Result<(), Failure> {
+    let write = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))
+    };
+    std::fs::create_dir_all(folder)
+        .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    write("report.json", report.to_json())?;
+    write("report.md", report.to_markdown())?;
+    write("report.html", report.to_html())?;
+    write("junit.xml", report.to_junit())?;
+    let lines: Vec<String> =
+        report.suites.values().flatten().map(|r| serde_json::json!(r).to_string()).collect();
+    write("records.ndjson", lines.join("\n") + "\n")
+}

@@ -1,0 +1,61 @@
+//! Builds the suites' programs, in release.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use cargo_metadata::Message;
+
+use super::program::Program;
+use super::signals::Signals;
+use super::suites::{Suite, Target};
+use crate::cargo::root;
+use crate::steps::{Failure, say};
+
+/// Where the programs lie, by the name of their target.
+pub(crate) struct Programs {
+    paths: HashMap<String, PathBuf>,
+}
+
+impl Programs {
+    /// The program of a suite.
+    pub(crate) fn of(&self, suite: &Suite) -> Program {
+        let Target::Bench(name) = suite.target;
+        Program::new(self.paths[name].clone())
+    }
+}
+
+/// Builds the programs of these suites and finds them.
+pub(crate) fn build(suites: &[&Suite], signals: &Signals) -> Result<Programs, Failure> {
+    say("building the suites in release …");
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    command.args(["build", "--release", "--package", "benches"]);
+    command.arg("--message-format=json-render-diagnostics");
+    for suite in suites {
+        let Target::Bench(name) = suite.target;
+        command.args(["--bench", name]);
+    }
+    let mut child = command
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cannot start cargo: {error}"))?;
+    let stdout = child.stdout.take().expect("it is piped");
+    let mut paths = HashMap::new();
+    for message in Message::parse_stream(std::io::BufReader::new(stdout)) {
+        if let Ok(Message::CompilerArtifact(artifact)) = message
+            && let Some(path) = artifact.executable
+        {
+            paths.insert(artifact.target.name, path.into_std_path_buf());
+        }
+    }
+    let status = child.wait().map_err(|error| format!("lost sight of cargo: {error}"))?;
+    if signals.code().is_some() {
+        return Err("interrupted while building".to_owned());
+    }
+    if !status.success() {
+        return Err(format!("the suites do not build: cargo ended with {status}"));
+    }
+    Ok(Programs { paths })
+}

@@ -1,0 +1,87 @@
+//! The suites there are, and how they are asked for.
+
+use crate::steps::Failure;
+
+/// How cargo calls a suite's program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target {
+    /// A bench target: it may use peers.
+    Bench(&'static str),
+}
+
+/// A suite of `cargo xtask perf`.
+#[derive(Debug)]
+pub(crate) struct Suite {
+    /// What `--suite` calls it.
+    pub(crate) name: &'static str,
+    /// Its program, in `benches`.
+    pub(crate) target: Target,
+    /// How long it may take in quick mode, in seconds.
+    pub(crate) budget_s: u64,
+}
+
+/// All suites, in the order in which they run.
+pub(crate) const SUITES: &[Suite] =
+    &[Suite { name: "micro", target: Target::Bench("micro"), budget_s: 25 }];
+
+/// The suites of these names; all of them for none.
+pub(crate) fn named(names: &[String]) -> Result<Vec<&'static Suite>, Failure> {
+    for name in names {
+        if !SUITES.iter().any(|suite| suite.name == name) {
+            let all: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
+            return Err(format!("no suite `{name}`; there are: {}", all.join(", ")));
+        }
+    }
+    let wanted = |suite: &&Suite| names.is_empty() || names.iter().any(|name| name == suite.name);
+    Ok(SUITES.iter().filter(wanted).collect())
+}
+
+/// Whether a case is asked for: by its name, or by its name after that of its suite.
+pub(crate) fn matches(globs: &[String], suite: &str, case: &str) -> bool {
+    let full = format!("{suite}/{case}");
+    globs.is_empty() || globs.iter().any(|glob| fits(glob, case) || fits(glob, &full))
+}
+
+/// Whether a text fits a pattern in which `*` stands for any text.
+fn fits(glob: &str, text: &str) -> bool {
+    let Some((first, rest)) = glob.split_once('*') else { return glob == text };
+    let Some(mut text) = text.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        match text.find(part) {
+            Some(at) => text = &text[at + part.len()..],
+            None => return false,
+        }
+    }
+    text.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        let yes = [("*", ""), ("a*", "a/b"), ("*b", "a/b"), ("a*c*e", "abcde"), ("a", "a")];
+        for (glob, text) in yes {
+            assert!(fits(glob, text), "{glob} {text}");
+        }
+        for (glob, text) in [("a", "ab"), ("a*b", "a"), ("a*c*e", "ace "), ("ab*ba", "aba")] {
+            assert!(!fits(glob, text), "{glob} {text}");
+        }
+    }
+
+    #[test]
+    fn cases_are_found_with_and_without_their_suite() {
+        assert!(matches(&[], "micro", "a"));
+        assert!(matches(&["micro/a".to_owned()], "micro", "a"));
+        assert!(matches(&["a".to_owned()], "micro", "a"));
+        assert!(!matches(&["memory/*".to_owned()], "micro", "a"));
+    }
+
+    #[test]
+    fn an_unknown_suite_is_refused_by_name() {
+        assert!(named(&["nope".to_owned()]).unwrap_err().contains("micro"));
+    }
+}
