@@ -154,7 +154,7 @@ mod tests {
         let records: Vec<_> = cases.iter().map(|case| (case.run)(&context)).collect();
         assert_eq!("ratio", records[0].unit);
         assert!(records[0].beside.contains_key("peer_ns"));
-        assert_eq!(Some("at most 1000000 ns"), records[1].gate.as_deref());
+        assert_eq!(Some("at most 1\u{202f}000\u{202f}000 ns"), records[1].gate.as_deref());
         assert_eq!(Verdict::Reported, records[2].verdict);
     }
 

@@ -2,12 +2,13 @@
 //!
 //! The rule, on the 95 % interval of the median ratio `B / A`:
 //!
-//! 1. Measure pairs in random order. After 15, and after every 5 more up to 60, look at the interval.
+//! 1. Measure pairs in random order. After 15, 30, 60, 120 and 240, look at the interval: few looks, since
+//!    each is a chance to be fooled.
 //! 2. Its lower end above 1.01: *perhaps slower*. Measure a second set the same way; if its lower end is
 //!    above 1.01 too, B **is slower**. One set alone never flags anything: over many comparisons a fluke
 //!    is certain.
 //! 3. Its upper end below 1.03: B is **not slower** by an amount that we promise to find.
-//! 4. Neither after 60 pairs: **undecided**.
+//! 4. Neither after 240 pairs: **undecided**.
 //!
 //! The thresholds are about what a person would act on (1 %) and what this machine can tell (3 %).
 //! Smaller is better for every metric.
@@ -21,17 +22,15 @@ pub struct Thresholds {
     pub slower_above: f64,
     /// A ratio whose interval lies below this is not.
     pub same_below: f64,
-    /// Pairs before the first look.
+    /// Pairs before the first look; from one look to the next the number doubles.
     pub pairs_min: usize,
-    /// Pairs between two looks.
-    pub pairs_step: usize,
     /// Pairs of a set after which it is undecided.
     pub pairs_max: usize,
 }
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { slower_above: 1.01, same_below: 1.03, pairs_min: 15, pairs_step: 5, pairs_max: 60 }
+        Self { slower_above: 1.01, same_below: 1.03, pairs_min: 15, pairs_max: 240 }
     }
 }
 
@@ -53,13 +52,14 @@ impl Thresholds {
     /// The seed is that of the resampling: the same pairs and seed give the same decision.
     #[must_use]
     pub fn decide(&self, pairs: &[(f64, f64)], seed: u64) -> Option<Decision> {
-        let n = pairs.len();
-        let look =
-            self.pairs_min <= n && (n - self.pairs_min).is_multiple_of(self.pairs_step.max(1));
-        if !look && n < self.pairs_max {
+        let last = self.pairs_max <= pairs.len();
+        let mut look = self.pairs_min.max(1);
+        while look < pairs.len() {
+            look *= 2;
+        }
+        if look != pairs.len() && !last {
             return None;
         }
-        let last = self.pairs_max <= n;
         let Some(ratio) = paired_ratio(pairs, seed) else {
             return last.then_some(Decision::Undecided);
         };
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn every_comparison_ends() {
-        assert!((0..200).all(|seed| compare(seed, 1.02).1 <= 120));
+        assert!((0..200).all(|seed| compare(seed, 1.02).1 <= 480));
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn a_metric_of_zero_is_undecided_at_the_end() {
         let mut comparison = Comparison::new(Thresholds::default(), 0);
-        (0..60).for_each(|_| comparison.push(0.0, 0.0));
+        (0..240).for_each(|_| comparison.push(0.0, 0.0));
         assert_eq!(Some(Decision::Undecided), comparison.decision());
     }
 

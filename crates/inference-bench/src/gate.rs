@@ -97,7 +97,8 @@ impl Limit {
     }
 }
 
-/// A number with four significant digits: enough to compare, short enough to read.
+/// A number with four significant digits, and all of them before the point: enough to compare, short
+/// enough to read. Thousands are set apart by a narrow space that no line breaks at.
 pub(crate) fn short(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return format!("{value}");
@@ -109,9 +110,22 @@ pub(crate) fn short(value: f64) -> String {
     let decimals = (3 - magnitude).max(0) as usize;
     let text = format!("{value:.decimals$}");
     if decimals == 0 {
-        return text;
+        return grouped(&text);
     }
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn grouped(digits: &str) -> String {
+    const THOUSANDS: char = '\u{202f}';
+    let (sign, digits) = digits.split_at(usize::from(digits.starts_with('-')));
+    let mut text = sign.to_owned();
+    for (index, digit) in digits.chars().enumerate() {
+        if 0 < index && (digits.len() - index).is_multiple_of(3) && 4 < digits.len() {
+            text.push(THOUSANDS);
+        }
+        text.push(digit);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -158,6 +172,7 @@ mod tests {
         }
         assert_eq!("100", short(100.0));
         assert_eq!("1.000e-7", short(1e-7));
-        assert_eq!("2147483648", short(2_147_483_648.0));
+        assert_eq!("2\u{202f}147\u{202f}483\u{202f}648", short(2_147_483_648.0));
+        assert_eq!("-12\u{202f}345", short(-12_345.0));
     }
 }

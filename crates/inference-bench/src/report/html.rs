@@ -94,22 +94,28 @@ fn row(page: &mut String, record: &CaseRecord) {
     });
     let seed_case = record.seed_case.as_deref().map(|seed_case| format!("answers {seed_case}"));
     let reason = record.reason.clone().or(seed_case).unwrap_or_default();
-    let _ = writeln!(
+    let gate = record.gate.as_deref().unwrap_or("");
+    let verdict = record.verdict;
+    let _ = write!(page, "<tr><td>{}<small>{}</small></td>", escape(&record.case), escape(&reason));
+    cell(page, "value", "n", &value);
+    cell(page, "interval (95 %)", "", &interval);
+    cell(page, "n", "n", &record.n.to_string());
+    cell(page, "gate", "", gate);
+    let _ = write!(
         page,
-        "<tr><td>{}<small>{}</small></td><td class=\"n\">{}</td><td>{}</td><td class=\"n\">{}</td>\
-         <td>{}</td><td><span class=\"badge {}\">{} {}</span></td><td>{}</td><td>{}</td></tr>",
-        escape(&record.case),
-        escape(&reason),
-        escape(&value),
-        escape(&interval),
-        record.n,
-        escape(record.gate.as_deref().unwrap_or("")),
-        class(record.verdict),
-        sign(record.verdict),
-        record.verdict,
-        escape(&beside(record)),
-        escape(&cost(record)),
+        "<td data-label=\"verdict\"><span class=\"badge {}\">{} {verdict}</span></td>",
+        class(verdict),
+        sign(verdict),
     );
+    cell(page, "beside", "", &beside(record));
+    cell(page, "cost", "", &cost(record));
+    page.push_str("</tr>\n");
+}
+
+/// A cell that brings its column's name along: on a phone rows become cards. An empty one is left out there.
+fn cell(page: &mut String, label: &str, class: &str, text: &str) {
+    let text = escape(text);
+    let _ = write!(page, "<td data-label=\"{label}\" class=\"{class}\">{text}</td>");
 }
 
 fn beside(record: &CaseRecord) -> String {

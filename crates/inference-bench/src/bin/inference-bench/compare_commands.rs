@@ -48,7 +48,7 @@ const EXAMPLES: &str = "Examples:
   inference-bench ab --a './old' --b './new' --metric ns_per_op -o report
 
 The rule: pairs in random order; B is slower if the 95 % interval of the median ratio B / A lies above
-1.01 in two sets of pairs, and not slower if it lies below 1.03. Otherwise, after 60 pairs, undecided.
+1.01 in two sets of pairs, and not slower if it lies below 1.03. Otherwise, after 240 pairs, undecided.
 
 Exit codes: 0 not slower, 3 slower, 4 undecided or a command failed, 64 usage, 130 interrupted.";
 
