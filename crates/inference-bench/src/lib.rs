@@ -52,3 +52,8 @@ pub use case::CaseRecord;
 pub use gate::{Limit, Side};
 pub use machine::Fingerprint;
 pub use verdict::{RunVerdict, Verdict, exit};
+
+/// The README's example is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
