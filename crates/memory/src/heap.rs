@@ -182,3 +182,37 @@ mod imp {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_peak_and_number_are_counted_exactly() {
+        let heap = CountingAllocator::system();
+        let layout = Layout::from_size_align(100, 8).unwrap();
+        let grown = Layout::from_size_align(300, 8).unwrap();
+        // SAFETY: the layouts are not empty, and each block goes back with the layout it has.
+        unsafe {
+            let first = heap.alloc(layout);
+            let second = heap.alloc_zeroed(layout);
+            let first = heap.realloc(first, layout, 300);
+            heap.dealloc(second, layout);
+            let counts = HeapCounts { live_bytes: 300, peak_bytes: 400, allocations: 3 };
+            assert_eq!(counts, heap.counts());
+            heap.reset_peak();
+            heap.dealloc(first, grown);
+        }
+        assert_eq!(HeapCounts { live_bytes: 0, peak_bytes: 300, allocations: 3 }, heap.counts());
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn the_c_heap_holds_what_we_hold() {
+        let block = std::hint::black_box(vec![1_u8; 64 << 20]);
+        let heap = c_heap().unwrap();
+        assert!(64 << 20 <= heap.used_bytes && 64 << 20 <= heap.mapped_bytes);
+        drop(block);
+        trim_c_heap();
+    }
+}

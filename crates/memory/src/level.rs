@@ -123,8 +123,9 @@ impl LevelTracker {
 
     /// Takes a sample in. `now` must not go back; a ratio that is not a number counts as 0.
     pub fn sample(&mut self, ratio: f64, now: Instant) -> Option<Change> {
+        let ratio = if ratio.is_nan() { 0.0 } else { ratio };
         for (since, begin) in self.below_since.iter_mut().zip(self.thresholds.begins) {
-            let below = !(begin - self.thresholds.hysteresis <= ratio);
+            let below = ratio < begin - self.thresholds.hysteresis;
             *since = if below { since.or(Some(now)) } else { None };
         }
         let change = Change { from: self.level, to: self.next(ratio, now) };
@@ -144,5 +145,98 @@ impl LevelTracker {
     fn holds(&self, rank: usize, now: Instant) -> bool {
         self.below_since[rank]
             .is_none_or(|since| now.saturating_duration_since(since) < self.thresholds.dwell)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// One sample a second: the levels after each.
+    #[track_caller]
+    fn check(ratios: &[f64], expected: &[Level]) {
+        let start = Instant::now();
+        let mut tracker = LevelTracker::new(Thresholds { dwell: SECOND, ..Thresholds::default() });
+        let mut now = start;
+        let levels: Vec<_> = ratios
+            .iter()
+            .map(|&ratio| {
+                now += SECOND;
+                tracker.sample(ratio, now);
+                tracker.level()
+            })
+            .collect();
+        assert_eq!(expected, levels);
+    }
+
+    #[test]
+    fn levels_rise_at_once_and_fall_after_the_dwell() {
+        use Level::{Critical, High, Normal, Warn};
+        check(&[0.7, 0.8, 0.95, 0.1, 0.1], &[Warn, High, Critical, Critical, Normal]);
+        check(&[0.96, 0.85, 0.85, 0.85], &[Critical, Critical, High, High]);
+    }
+
+    #[test]
+    fn inside_of_the_band_a_level_holds() {
+        use Level::{Normal, Warn};
+        check(&[0.69, 0.70, 0.66, 0.65, 0.64, 0.64], &[Normal, Warn, Warn, Warn, Warn, Normal]);
+    }
+
+    #[test]
+    fn what_is_no_number_is_nothing() {
+        check(&[f64::NAN, f64::INFINITY], &[Level::Normal, Level::Critical]);
+    }
+
+    #[test]
+    #[should_panic(expected = "no usable levels")]
+    fn thresholds_must_rise() {
+        LevelTracker::new(Thresholds { begins: [0.8, 0.7, 0.9], ..Thresholds::default() });
+    }
+
+    proptest! {
+        /// M6: begins and ends alternate per level, at most one each per sample, none in the band, no
+        /// end before the dwell.
+        #[test]
+        fn each_level_begins_and_ends_in_turn(
+            samples in prop::collection::vec((0_u32..=110, 0_u64..900), 1..80),
+        ) {
+            let thresholds = Thresholds::default();
+            let mut tracker = LevelTracker::new(thresholds);
+            let mut now = Instant::now();
+            let mut last_in_band = [now; 3];
+            let mut is_on = [false; 3];
+            for (percent, step_ms) in samples {
+                let ratio = f64::from(percent) / 100.0;
+                now += Duration::from_millis(step_ms);
+                let before = tracker.level();
+                let change = tracker.sample(ratio, now);
+                prop_assert_eq!(change.map_or(before, |change| change.from), before);
+                prop_assert_eq!(change.map_or(before, |change| change.to), tracker.level());
+                for rank in 0..3 {
+                    let begin = thresholds.begins[rank];
+                    let in_band = begin - thresholds.hysteresis <= ratio;
+                    if in_band {
+                        last_in_band[rank] = now;
+                    }
+                    let on_now = Level::ALL[rank + 1] <= tracker.level();
+                    let begun_above = thresholds.begins[rank..].iter().any(|begin| *begin <= ratio);
+                    if on_now && !is_on[rank] {
+                        prop_assert!(begun_above, "began at {}", ratio);
+                    }
+                    if is_on[rank] && !on_now {
+                        prop_assert!(!in_band, "ended in the band at {}", ratio);
+                        prop_assert!(thresholds.dwell <= now - last_in_band[rank]);
+                    }
+                    if begin <= ratio {
+                        prop_assert!(on_now);
+                    }
+                    is_on[rank] = on_now;
+                }
+            }
+        }
     }
 }

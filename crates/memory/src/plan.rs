@@ -63,3 +63,41 @@ pub fn plan(total_bytes: u64, files: u64, available_bytes: u64) -> Plan {
         buffers: chunks.map_or(1, |chunks| chunks.in_flight_max),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(expected: bool, total_bytes: u64, files: u64, available_bytes: u64) {
+        assert_eq!(expected, plan(total_bytes, files, available_bytes).streaming);
+    }
+
+    #[test]
+    fn large_files_are_streamed_and_small_ones_need_not() {
+        check(true, 100 << 20, 1, 16 << 30);
+        check(false, (100 << 20) - 1, 1, 16 << 30);
+        check(false, 1 << 30, 1000, 16 << 30);
+    }
+
+    #[test]
+    fn little_memory_lowers_the_threshold() {
+        check(true, 16 << 20, 1, 64 << 20);
+        check(true, 17 << 20, 1000, 64 << 20);
+        check(true, 1, 1, 0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_plan_stays_within_its_quarter(
+            total in any::<u64>(), files in any::<u64>(), available in 0_u64..1 << 40,
+        ) {
+            let plan = plan(total, files, available);
+            prop_assert!(0 < plan.buffers && CHUNK_BYTES_MIN <= plan.chunk_bytes);
+            let held = plan.buffers * plan.chunk_bytes;
+            prop_assert!(held <= available / 4 || (plan.buffers, plan.chunk_bytes) == (1, CHUNK_BYTES_MIN));
+        }
+    }
+}

@@ -76,3 +76,63 @@ impl ChunkSizer {
 fn align_down(bytes: u64) -> u64 {
     bytes - bytes % CHUNK_ALIGN_BYTES
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "no multiple of 65536 B")]
+    fn bounds_without_a_multiple_are_refused() {
+        ChunkSizer::new(CHUNK_ALIGN_BYTES + 1, 2 * CHUNK_ALIGN_BYTES - 1);
+    }
+
+    #[test]
+    fn too_little_for_one_chunk_is_none() {
+        let sizer = ChunkSizer::new(1 << 20, 8 << 20);
+        assert_eq!(None, sizer.size((1 << 20) - 1, 1, None));
+        assert_eq!(Some(Chunks { bytes: 1 << 20, in_flight_max: 1 }), sizer.size(1 << 20, 9, None));
+    }
+
+    #[test]
+    fn the_largest_numbers_do_not_overflow() {
+        let sizer = ChunkSizer::new(0, u64::MAX);
+        let chunks = sizer.size(u64::MAX, u64::MAX, Some(u64::MAX)).unwrap();
+        assert!(chunks.bytes.checked_mul(chunks.in_flight_max).is_some());
+    }
+
+    fn sizes() -> impl Strategy<Value = u64> {
+        prop_oneof![0_u64..1 << 20, 0_u64..1 << 32, any::<u64>()]
+    }
+
+    proptest! {
+        /// M11.
+        #[test]
+        fn chunks_are_bounded_aligned_monotone_and_within_the_budget(
+            (min, span) in (0_u64..1 << 24, CHUNK_ALIGN_BYTES..1 << 28),
+            (free, more) in (sizes(), 0_u64..1 << 30),
+            (streams, more_streams) in (0_u64..64, 0_u64..64),
+            rate in prop::option::of(sizes()),
+        ) {
+            let sizer = ChunkSizer::new(min, min + span);
+            let Some(chunks) = sizer.size(free, streams, rate) else {
+                prop_assert!(free < min.max(1).next_multiple_of(CHUNK_ALIGN_BYTES));
+                return Ok(());
+            };
+            prop_assert!(min <= chunks.bytes && chunks.bytes <= min + span);
+            prop_assert_eq!(0, chunks.bytes % CHUNK_ALIGN_BYTES);
+            prop_assert!(0 < chunks.in_flight_max);
+            prop_assert!(u128::from(chunks.bytes) * u128::from(chunks.in_flight_max) <= u128::from(free));
+
+            let larger = sizer.size(free.saturating_add(more), streams, rate).unwrap();
+            prop_assert!(chunks.bytes <= larger.bytes);
+            let faster = sizer.size(free, streams, rate.map(|rate| rate.saturating_add(more))).unwrap();
+            prop_assert!(chunks.bytes <= faster.bytes);
+            if let Some(shared) = sizer.size(free, streams + more_streams, rate) {
+                prop_assert!(shared.bytes <= chunks.bytes);
+            }
+        }
+    }
+}

@@ -70,7 +70,7 @@ impl Buffer {
             let end = self.len;
             match source.read(&mut self.charged_mut().pages.bytes_mut()[end..]) {
                 Ok(0) => break,
-                Ok(n) => self.len = self.capacity().min(end + n),
+                Ok(n) => self.len = self.capacity().min(end.saturating_add(n)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -102,7 +102,7 @@ impl Buffer {
     ) -> Result<usize, E> {
         let start = self.len;
         let len = read(&mut self.charged_mut().pages.bytes_mut()[start..])?;
-        self.len = self.capacity().min(start + len);
+        self.len = self.capacity().min(start.saturating_add(len));
         Ok(self.len - start)
     }
 

@@ -64,8 +64,8 @@ impl FileSystem for OsFiles {
         let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
         fs::create_dir_all(folder)?;
         // A folder is lost with its name, and its name stands in the folder above.
-        let above = missing.iter().filter_map(|folder| folder.parent());
-        above.map(|folder| self.sync_folder(folder)).collect()
+        let mut above = missing.iter().filter_map(|folder| folder.parent());
+        above.try_for_each(|folder| self.sync_folder(folder))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -140,8 +140,9 @@ impl State {
             return Err(io::Error::other("the disk failed"));
         }
         let content = self.content_mut(file);
-        content.unsynced.clear();
-        content.durable = content.bytes.clone();
+        for change in content.unsynced.drain(..) {
+            change.apply(&mut content.durable, |_| true);
+        }
         Ok(())
     }
 
@@ -294,7 +295,8 @@ impl Change {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
+/// `SplitMix64` (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators",
+/// OOPSLA 2014).
 struct Chance(u64);
 
 impl Chance {
