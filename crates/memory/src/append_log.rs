@@ -306,8 +306,8 @@ fn recover(
     let read = read_full(handle, &mut header, 0).map_err(error(Step::Read))?;
     let scan = Scan { handle, log_bytes, payload_bytes_max: options.record_bytes_max };
     let begun = &header[..read];
-    let is_torn = begun.iter().all(|&byte| byte == 0)
-        || (read < HEADER.len() && HEADER.starts_with(begun));
+    let is_torn =
+        begun.iter().all(|&byte| byte == 0) || (read < HEADER.len() && HEADER.starts_with(begun));
     if !is_torn && header != HEADER {
         let (magic, found) = (&header[..HEADER.len() - 1], header[HEADER.len() - 1]);
         let path = path.to_owned();

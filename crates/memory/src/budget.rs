@@ -206,7 +206,8 @@ impl Budget {
 
     /// Returns the `consumers_max` consumers that hold most, largest first, none that holds nothing.
     pub fn top(&self, consumers_max: usize) -> Vec<Consumer> {
-        let mut consumers: Vec<_> = self.accounts().iter().map(|account| account.consumer()).collect();
+        let mut consumers: Vec<_> =
+            self.accounts().iter().map(|account| account.consumer()).collect();
         consumers.retain(|consumer| 0 < consumer.reserved_bytes);
         consumers.sort_by(|a, b| {
             b.reserved_bytes.cmp(&a.reserved_bytes).then_with(|| a.name.cmp(&b.name))
@@ -216,7 +217,8 @@ impl Budget {
     }
 
     fn open_account(shared: Arc<Shared>, name: &str) -> Self {
-        let account = Arc::new(Account { name: name.into(), reserved_bytes: AtomicU64::new(0), shared });
+        let account =
+            Arc::new(Account { name: name.into(), reserved_bytes: AtomicU64::new(0), shared });
         let mut accounts = account.shared.accounts.lock();
         accounts.retain(|account| 0 < account.strong_count());
         accounts.push(Arc::downgrade(&account));

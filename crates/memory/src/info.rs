@@ -120,7 +120,8 @@ impl MemoryInfo {
             folders(version).into_iter().filter_map(move |folder| Cgroup::open(&folder, version))
         });
         // Our own group tells of our own stalls; the root of all groups is the machine again.
-        let own = folders(Version::V2).into_iter().next().map(|folder| folder.join("memory.pressure"));
+        let own =
+            folders(Version::V2).into_iter().next().map(|folder| folder.join("memory.pressure"));
         let pressures = own.into_iter().chain([proc.join("pressure/memory")]);
         Self {
             cgroups: cgroups.collect(),
@@ -170,7 +171,8 @@ impl MemoryInfo {
         let process = self.process.iter().flat_map(|process| {
             process.limits().filter(binds).filter_map(|limit| process.usage(limit))
         });
-        let usages = cgroups.chain(process).chain(host);
+        // Of two equally used limits the narrower is told, which comes later.
+        let usages = host.into_iter().chain(process).chain(cgroups);
         usages.max_by(|a, b| a.ratio().total_cmp(&b.ratio())).ok_or(Unknown("memory use"))
     }
 

@@ -135,7 +135,8 @@ impl Monitor {
         let shared = Arc::<Shared>::default();
         let mut watcher = Watcher { shared: Arc::clone(&shared), info, alarm, tracker, options };
         watcher.sample();
-        let thread = thread::Builder::new().name("memory-monitor".into()).spawn(move || watcher.run())?;
+        let thread =
+            thread::Builder::new().name("memory-monitor".into()).spawn(move || watcher.run())?;
         Ok(Self { shared, cord: Some(cord), thread: Some(thread) })
     }
 

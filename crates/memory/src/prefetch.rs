@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn steps_are_the_bytes_in_order() {
-        for len in [0, 1, STEP_BYTES, STEP_BYTES + 1, AHEAD_BYTES, AHEAD_BYTES + 3 * STEP_BYTES + 7] {
+        for len in [0, 1, STEP_BYTES, STEP_BYTES + 1, AHEAD_BYTES, AHEAD_BYTES + 3 * STEP_BYTES + 7]
+        {
             let bytes: Vec<u8> = (0..len).map(|index| (index % 251) as u8).collect();
             assert_eq!(bytes, steps(&bytes).flatten().copied().collect::<Vec<_>>());
             assert!(steps(&bytes).all(|step| step.len() <= STEP_BYTES));

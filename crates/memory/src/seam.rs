@@ -24,7 +24,10 @@ pub(crate) fn now() -> std::time::Instant {
 
 /// Reads from `file`, at its position, into `spare`.
 #[cfg(feature = "files")]
-pub(crate) fn read_into(file: std::os::fd::BorrowedFd<'_>, spare: &mut [u8]) -> std::io::Result<usize> {
+pub(crate) fn read_into(
+    file: std::os::fd::BorrowedFd<'_>,
+    spare: &mut [u8],
+) -> std::io::Result<usize> {
     Ok(nix::unistd::read(file, spare)?)
 }
 

@@ -56,7 +56,9 @@ impl ChunkSizer {
         let rounded = chunk_bytes_min.max(1).checked_next_multiple_of(CHUNK_ALIGN_BYTES);
         let lower = rounded.filter(|&lower| lower <= chunk_bytes_max);
         let chunk_bytes_min = lower.unwrap_or_else(|| {
-            panic!("no multiple of {CHUNK_ALIGN_BYTES} B from {chunk_bytes_min} to {chunk_bytes_max}")
+            panic!(
+                "no multiple of {CHUNK_ALIGN_BYTES} B from {chunk_bytes_min} to {chunk_bytes_max}"
+            )
         });
         Self { chunk_bytes_min, chunk_bytes_max }
     }

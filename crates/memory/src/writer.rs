@@ -17,8 +17,8 @@ use crate::files::{FileError, FileSystem, Handle, Open, Reason, Step, read_full,
 use crate::sync::Mutex;
 
 pub use self::cache::CachePolicy;
-pub use self::part::remove_orphans;
 pub(crate) use self::part::folder_of;
+pub use self::part::remove_orphans;
 pub use self::publish::{BatchError, publish_all};
 
 /// From this length on room is set aside before the first byte: below, the file system's delayed
@@ -272,9 +272,7 @@ impl FileWriter {
     }
 
     fn sync_folder(&self) -> Result<(), FileError> {
-        self.files
-            .sync_folder(self.folder())
-            .map_err(FileError::io(Step::SyncFolder, &self.target))
+        self.files.sync_folder(self.folder()).map_err(FileError::io(Step::SyncFolder, &self.target))
     }
 
     fn drops(&self, written_bytes: u64) -> bool {

@@ -61,10 +61,18 @@ impl fmt::Display for LogError {
             Self::File(error) => error.fmt(f),
             Self::NotALog { path } => write!(f, "{} is no log, move it away", name(path)),
             Self::Version { path, found } => {
-                write!(f, "{} is a log of version {found}, this program reads {VERSION}", name(path))
+                write!(
+                    f,
+                    "{} is a log of version {found}, this program reads {VERSION}",
+                    name(path)
+                )
             }
             Self::Damaged { path, position } => {
-                write!(f, "{} is damaged at byte {position}, restore it or move it away", name(path))
+                write!(
+                    f,
+                    "{} is damaged at byte {position}, restore it or move it away",
+                    name(path)
+                )
             }
             Self::InUse { path } => write!(f, "{} is in use, close it there first", name(path)),
             Self::RecordSize { bytes, bytes_max } => {

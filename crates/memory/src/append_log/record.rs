@@ -44,7 +44,12 @@ impl Prefix {
     }
 
     /// Whether a record with this prefix can begin at `position` and end by `log_bytes`.
-    pub(super) fn is_plausible(self, position: u64, log_bytes: u64, payload_bytes_max: u32) -> bool {
+    pub(super) fn is_plausible(
+        self,
+        position: u64,
+        log_bytes: u64,
+        payload_bytes_max: u32,
+    ) -> bool {
         let end = self.end(position);
         (1..=payload_bytes_max).contains(&self.payload_bytes)
             && end <= log_bytes

@@ -1,6 +1,9 @@
 //! One allocation of whole pages.
 
-#![expect(unsafe_code, reason = "memory straight from the allocator, so that it is aligned to pages")]
+#![expect(
+    unsafe_code,
+    reason = "memory straight from the allocator, so that it is aligned to pages"
+)]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;

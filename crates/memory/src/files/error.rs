@@ -127,7 +127,8 @@ impl FileError {
 
     fn advice(&self) -> &'static str {
         use io::ErrorKind::{
-            AlreadyExists, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+            AlreadyExists, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem,
+            StorageFull,
         };
         match self.io_kind() {
             Some(StorageFull | QuotaExceeded) => "no space left, free some and run again",

@@ -157,7 +157,10 @@ mod tests {
         let v1 = mount(MOUNTS, Version::V1).unwrap();
         assert_eq!((Path::new("/"), Path::new("/sys/fs/cgroup/memory")), (&*v1.root, &*v1.point));
         let v2 = mount(MOUNTS, Version::V2).unwrap();
-        assert_eq!((Path::new("/a b"), Path::new("/sys/fs/cgroup/unified")), (&*v2.root, &*v2.point));
+        assert_eq!(
+            (Path::new("/a b"), Path::new("/sys/fs/cgroup/unified")),
+            (&*v2.root, &*v2.point)
+        );
     }
 
     #[test]

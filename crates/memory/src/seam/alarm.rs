@@ -55,7 +55,8 @@ impl Alarm {
             // Out of kernel memory, and nothing else: a watcher that cannot sleep had better stop.
             Err(_) => return Woke::Stop,
         }
-        let happened = |at: usize| fds.get(at).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+        let happened =
+            |at: usize| fds.get(at).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
         let (cord, trigger) = (happened(0), happened(1));
         if !cord.is_empty() {
             return Woke::Stop;

@@ -17,8 +17,9 @@ mod imp {
         let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
         let offset = signed(offset)?;
         // SAFETY: one vector of one live slice, which the kernel only reads; `file` is open.
-        let written =
-            unsafe { libc::pwritev2(file.as_raw_fd(), &raw const part, 1, offset, libc::RWF_DONTCACHE) };
+        let written = unsafe {
+            libc::pwritev2(file.as_raw_fd(), &raw const part, 1, offset, libc::RWF_DONTCACHE)
+        };
         usize::try_from(written).map_err(|_| io::Error::last_os_error())
     }
 
@@ -27,7 +28,9 @@ mod imp {
     }
 
     pub(crate) fn finish_writeback(file: &File, range: Range<u64>) -> io::Result<()> {
-        use libc::{SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE, SYNC_FILE_RANGE_WRITE};
+        use libc::{
+            SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE, SYNC_FILE_RANGE_WRITE,
+        };
         let all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
         sync_range(file, range, all)
     }

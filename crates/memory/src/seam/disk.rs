@@ -167,7 +167,10 @@ impl Handle for OsHandle {
         self.file.sync_data()
     }
 
-    #[expect(deprecated, reason = "nix's new form owns the file, and the standard library's needs 1.89")]
+    #[expect(
+        deprecated,
+        reason = "nix's new form owns the file, and the standard library's needs 1.89"
+    )]
     fn try_lock(&self) -> io::Result<bool> {
         use nix::fcntl::{FlockArg, flock};
         match flock(self.file.as_raw_fd(), FlockArg::LockExclusiveNonblock) {

@@ -19,7 +19,12 @@ pub struct BatchError {
 
 impl fmt::Display for BatchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} files of the batch were published, then: {}", self.published.len(), self.error)
+        write!(
+            f,
+            "{} files of the batch were published, then: {}",
+            self.published.len(),
+            self.error
+        )
     }
 }
 

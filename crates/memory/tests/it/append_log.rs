@@ -106,7 +106,10 @@ fn other_files_are_left_alone() {
     for (text, expected) in [
         (&b"{\"a\": 1}\n"[..], "/journal is no log, move it away"),
         (b"hi", "/journal is no log, move it away"),
-        (b"\x89LOG\r\n\x1a\x02 of the future", "/journal is a log of version 2, this program reads 1"),
+        (
+            b"\x89LOG\r\n\x1a\x02 of the future",
+            "/journal is a log of version 2, this program reads 1",
+        ),
     ] {
         let disk = with_bytes(text);
         assert_eq!(expected, open(&disk).unwrap_err().to_string());
@@ -166,7 +169,9 @@ fn after_a_failed_sync_the_log_must_be_opened_anew() {
     let (log, _) = open(&disk).unwrap();
     disk.set_faults(Faults { failing_sync: Some(disk.syncs()), ..Faults::default() });
     let position = log.append(b"lost").unwrap();
-    assert!(matches!(log.commit(position), Err(LogError::File(error)) if error.step() == Step::Sync));
+    assert!(
+        matches!(log.commit(position), Err(LogError::File(error)) if error.step() == Step::Sync)
+    );
     assert!(matches!(log.commit(position), Err(LogError::Unsynced)));
     assert!(matches!(log.append(b"more"), Err(LogError::Unsynced)));
     drop(log);

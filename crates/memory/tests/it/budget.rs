@@ -146,7 +146,10 @@ fn what_is_merged_counts_in_the_new_name() {
     let (parts, window) = (budget.named("parts"), budget.named("window"));
     let mut held = window.try_reserve(10).unwrap();
     held.merge(parts.try_reserve(20).unwrap());
-    assert_eq!((0, 30, 70), (parts.reserved_bytes(), window.reserved_bytes(), budget.available_bytes()));
+    assert_eq!(
+        (0, 30, 70),
+        (parts.reserved_bytes(), window.reserved_bytes(), budget.available_bytes())
+    );
     assert_eq!("window", held.consumer());
 }
 

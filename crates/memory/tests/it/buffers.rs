@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
-use memory::{Buffer, BufferPool, Budget, Reclaim};
+use memory::{Budget, Buffer, BufferPool, Reclaim};
 use proptest::prelude::*;
 
 use crate::support::cases;

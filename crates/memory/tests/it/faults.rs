@@ -94,8 +94,10 @@ fn a_log_on_a_full_disk_keeps_what_it_has() {
 fn a_read_only_folder_is_told_before_the_first_byte() {
     let Some(disk) = SmallDisk::mount("size=64k,ro") else { return };
     let error = write(&os_files(), &disk.path("weights"), b"x").unwrap_err();
-    let message =
-        format!("cannot create {}: not allowed, choose another folder", disk.path("weights").display());
+    let message = format!(
+        "cannot create {}: not allowed, choose another folder",
+        disk.path("weights").display()
+    );
     assert_eq!(message, error.to_string());
     assert!(names(disk.0.path()).is_empty());
 }
@@ -105,13 +107,16 @@ fn a_missing_folder_is_told_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("absent/weights");
     let error = write(&os_files(), &target, b"x").unwrap_err();
-    assert_eq!(format!("cannot create {}: not there, check the path", target.display()), error.to_string());
+    assert_eq!(
+        format!("cannot create {}: not there, check the path", target.display()),
+        error.to_string()
+    );
 }
 
 /// tmpfs takes no `RWF_DONTCACHE`; the file is right all the same, and the device is asked once.
 #[test]
 fn a_file_system_without_uncached_writes_gets_ordinary_ones() {
-    let Some(disk) = SmallDisk::mount("size=8m") else { return };
+    let Some(disk) = SmallDisk::mount("size=16m") else { return };
     let files: Arc<dyn FileSystem> = Arc::new(OsFiles::new());
     let bytes: Vec<u8> = (0..3_000_000_u32).map(|index| index as u8).collect();
     write(&files, &disk.path("a"), &bytes).unwrap();

@@ -88,9 +88,8 @@ fn a_resumed_part_stays_and_is_cut_to_what_it_became() {
     let (disk, files) = disk(0);
     let (part, target) = (Path::new("/models/weights.part"), Path::new(TARGET));
     disk.write(part, b"0123xxxxxxxxxxxx");
-    let resume = |there: std::ops::Range<u64>| {
-        FileWriter::resume(&files, part, target, &[there], known(8))
-    };
+    let resume =
+        |there: std::ops::Range<u64>| FileWriter::resume(&files, part, target, &[there], known(8));
     drop(resume(0..4).unwrap());
     assert!(disk.read(part).is_some(), "it stays for the next attempt");
     let writer = resume(0..4).unwrap();
@@ -115,8 +114,10 @@ fn a_full_disk_is_told_before_the_first_byte_or_at_the_byte() {
     let writer = FileWriter::create(&files, Path::new(TARGET), WriteOptions::default()).unwrap();
     writer.write_at(&vec![1; 1 << 19], 0).unwrap();
     let error = writer.write_at(&vec![2; 1 << 20], 1 << 19).unwrap_err();
-    let message = format!("cannot write {} at byte 1048576: no space left, free some and run again",
-        writer.part().display());
+    let message = format!(
+        "cannot write {} at byte 1048576: no space left, free some and run again",
+        writer.part().display()
+    );
     assert_eq!(message, error.to_string());
     disk.set_faults(Faults::default());
     writer.write_at(&vec![2; 1 << 20], 1 << 19).unwrap();
@@ -144,7 +145,10 @@ fn a_read_only_folder_is_told_at_once() {
     let (disk, files) = disk(0);
     disk.set_faults(Faults { read_only: true, ..Faults::default() });
     let error = FileWriter::create(&files, Path::new(TARGET), known(1)).unwrap_err();
-    assert_eq!("cannot create /models/weights: not allowed, choose another folder", error.to_string());
+    assert_eq!(
+        "cannot create /models/weights: not allowed, choose another folder",
+        error.to_string()
+    );
 }
 
 #[test]
@@ -170,7 +174,9 @@ fn a_batch_has_no_name_before_all_contents_are_safe() {
     let mut incomplete = writers(&["g"]);
     incomplete.push(FileWriter::create(&files, Path::new("/models/h"), known(9)).unwrap());
     let failed = publish_all(incomplete).unwrap_err();
-    assert!(failed.to_string().starts_with("0 files of the batch were published, then: cannot publish"));
+    assert!(
+        failed.to_string().starts_with("0 files of the batch were published, then: cannot publish")
+    );
     publish_all(Vec::new()).unwrap();
 }
 
@@ -289,8 +295,15 @@ fn a_disk_that_cannot_write_past_the_cache_is_asked_once_and_then_flushed_behind
     }
     writer.publish().unwrap();
     let mib = |end: u64| end << 20;
-    let expected =
-        [('u', 0), ('s', mib(8)), ('s', mib(16)), ('f', mib(8)), ('s', mib(24)), ('f', mib(16)), ('d', mib(24))];
+    let expected = [
+        ('u', 0),
+        ('s', mib(8)),
+        ('s', mib(16)),
+        ('f', mib(8)),
+        ('s', mib(24)),
+        ('f', mib(16)),
+        ('d', mib(24)),
+    ];
     assert_eq!(expected, calls.lock()[..]);
 }
 

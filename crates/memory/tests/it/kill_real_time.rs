@@ -57,14 +57,16 @@ fn child() {
 
 #[test]
 fn killed_at_any_instant_every_acknowledged_record_is_there_and_nothing_else() {
-    let kills = std::env::var("MEMORY_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(40);
+    let kills =
+        std::env::var("MEMORY_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(40);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
     let (mut acknowledged, mut unacknowledged) = (0, 0);
     for kill in 0..kills {
         acknowledged = acknowledged.max(run_and_kill(&path, kill));
         let (log, numbers) = open(&path);
-        let (first, last) = (numbers.first().copied().unwrap_or(1), numbers.last().copied().unwrap_or(0));
+        let (first, last) =
+            (numbers.first().copied().unwrap_or(1), numbers.last().copied().unwrap_or(0));
         assert_eq!((first..=last).collect::<Vec<_>>(), numbers, "none missing, none twice");
         assert!(acknowledged <= last, "{acknowledged} was acknowledged, {last} is the last");
         assert!(first == 1 || KEPT <= last + 1 - first, "a rewrite keeps {KEPT}");
@@ -74,7 +76,9 @@ fn killed_at_any_instant_every_acknowledged_record_is_there_and_nothing_else() {
         remove_orphans(&OsFiles::new(), folder.path()).unwrap();
         assert_eq!(vec!["journal"], names(folder.path()));
     }
-    println!("{kills} kills, {acknowledged} records, {unacknowledged} of them whole but not acknowledged");
+    println!(
+        "{kills} kills, {acknowledged} records, {unacknowledged} of them whole but not acknowledged"
+    );
     assert!(0 < acknowledged);
 }
 

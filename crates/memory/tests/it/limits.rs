@@ -116,7 +116,12 @@ fn the_tightest_group_above_counts_in_version_2() {
 #[test]
 fn the_tightest_group_above_counts_in_version_1_and_on_a_hybrid() {
     let tree = Tree::new();
-    tree.with_hybrid("/api/own").v1("/api/own", 2 * GIB, GIB, GIB / 2).v1("/api", V1_NO_LIMIT, 5, 0);
+    tree.with_hybrid("/api/own").v1("/api/own", 2 * GIB, GIB, GIB / 2).v1(
+        "/api",
+        V1_NO_LIMIT,
+        5,
+        0,
+    );
     tree.v1("", V1_NO_LIMIT, 9 * GIB, 0);
     tree.check_limit(2 * GIB, LimitSource::CgroupV1);
     tree.host(16 * GIB, 16 * GIB);
@@ -176,7 +181,10 @@ fn the_processs_own_limits_count() {
     tree.file("proc/self/limits", &text.replace("2147483648", "2457600   "));
     // 600 pages of data of 600 allowed: full.
     tree.check_usage(2_457_600, 600 * 4096);
-    tree.file("proc/self/limits", "Max address space         8192000              8192000   bytes\n");
+    tree.file(
+        "proc/self/limits",
+        "Max address space         8192000              8192000   bytes\n",
+    );
     tree.check_limit(8_192_000, LimitSource::AddressSpace);
     tree.check_usage(8_192_000, 1000 * 4096);
 }
@@ -193,7 +201,10 @@ fn a_limit_of_nothing_is_used_up() {
 fn what_is_missing_or_garbled_is_unknown_and_no_error_of_ours() {
     let nothing = tempfile::tempdir().unwrap();
     let info = MemoryInfo::open_at(nothing.path());
-    assert_eq!("this system does not tell its memory limit", info.effective_limit().unwrap_err().to_string());
+    assert_eq!(
+        "this system does not tell its memory limit",
+        info.effective_limit().unwrap_err().to_string()
+    );
     assert!(info.usage().is_err() && info.resident_bytes().is_err() && info.pressure().is_err());
 
     let tree = Tree::new();
@@ -228,7 +239,9 @@ fn files_that_vanish_or_change_while_open_are_read_as_they_are() {
 fn pressure_is_that_of_our_group_where_it_tells() {
     let tree = Tree::new();
     let text = |avg10: &str| {
-        format!("some avg10={avg10} avg60=0.00 avg300=0.00 total=1\nfull avg10=0.50 avg60=0.00 avg300=0.00 total=1\n")
+        format!(
+            "some avg10={avg10} avg60=0.00 avg300=0.00 total=1\nfull avg10=0.50 avg60=0.00 avg300=0.00 total=1\n"
+        )
     };
     tree.with_v2("/a").file("proc/pressure/memory", &text("1.00"));
     assert_eq!(1.0, tree.info().pressure().unwrap().some.avg10);

@@ -286,7 +286,8 @@ impl Change {
                     let sector_end = end.min((at / SECTOR_BYTES + 1) * SECTOR_BYTES);
                     if keeps(at) {
                         to.resize(to.len().max(sector_end), 0);
-                        to[at..sector_end].copy_from_slice(&bytes[at - offset..sector_end - offset]);
+                        to[at..sector_end]
+                            .copy_from_slice(&bytes[at - offset..sector_end - offset]);
                     }
                     at = sector_end;
                 }
