@@ -68,7 +68,7 @@ fn memory_stats_rss() -> Run {
 }
 
 fn sysinfo_rss() -> Run {
-    let mut system = System::new();
+    let mut system = System::new().expect("this system tells it");
     let pid = get_current_pid().expect("this system has processes");
     Box::new(move |iterations| {
         for _ in 0..iterations {
@@ -81,7 +81,7 @@ fn sysinfo_rss() -> Run {
 }
 
 fn sysinfo_limits() -> Run {
-    let mut system = System::new();
+    let mut system = System::new().expect("this system tells it");
     Box::new(move |iterations| {
         for _ in 0..iterations {
             system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());

@@ -164,7 +164,8 @@ impl AppendLog {
     /// but being opened anew.
     pub fn commit(&self, position: Position) -> Result<(), LogError> {
         let mut state = self.usable()?;
-        while state.durable < position.0 {
+        // A rewrite may have made the log shorter; what it kept is durable.
+        while state.durable < position.0.min(state.end) {
             if state.syncing {
                 state = self.synced.wait(state);
             } else {

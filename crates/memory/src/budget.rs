@@ -86,7 +86,7 @@ impl Budget {
             accounts: Mutex::new(Vec::new()),
             caches: Caches::default(),
         });
-        Self::open_account(shared, UNNAMED)
+        Self::of_account(&shared, UNNAMED)
     }
 
     /// Returns a handle on the same budget that reserves in the name of `name`.
@@ -94,11 +94,7 @@ impl Budget {
     /// Two handles of one name count together.
     #[must_use]
     pub fn named(&self, name: &str) -> Self {
-        let known = self.accounts().into_iter().find(|account| &*account.name == name);
-        known.map_or_else(
-            || Self::open_account(Arc::clone(&self.account.shared), name),
-            |account| Self { account },
-        )
+        Self::of_account(&self.account.shared, name)
     }
 
     /// Reserves `bytes` at once.
@@ -216,13 +212,19 @@ impl Budget {
         consumers
     }
 
-    fn open_account(shared: Arc<Shared>, name: &str) -> Self {
-        let account =
-            Arc::new(Account { name: name.into(), reserved_bytes: AtomicU64::new(0), shared });
-        let mut accounts = account.shared.accounts.lock();
+    /// The live account of that name, or a new one.
+    fn of_account(shared: &Arc<Shared>, name: &str) -> Self {
+        let mut accounts = shared.accounts.lock();
+        let mut live = accounts.iter().filter_map(Weak::upgrade);
+        if let Some(account) = live.find(|account| &*account.name == name) {
+            return Self { account };
+        }
+        drop(live);
+        let reserved_bytes = AtomicU64::new(0);
+        let shared = Arc::clone(shared);
+        let account = Arc::new(Account { name: name.into(), reserved_bytes, shared });
         accounts.retain(|account| 0 < account.strong_count());
         accounts.push(Arc::downgrade(&account));
-        drop(accounts);
         Self { account }
     }
 

@@ -16,7 +16,7 @@
 //! |---|---|
 //! | may I have so many bytes, and when | [`Budget`], [`Reservation`] |
 //! | where do I put them | [`BufferPool`], [`Buffer`] |
-//! | in which pieces | [`ChunkSizer`], [`plan`] |
+//! | in which pieces | [`ChunkSizer`], [`plan()`] |
 //! | how much is there, and does anybody wait for more | [`MemoryInfo`] |
 //! | tell me when that changes | [`Monitor`], [`Watch`], [`LevelTracker`] |
 //! | who can give some back | [`Reclaim`] |

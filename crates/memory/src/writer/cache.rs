@@ -11,7 +11,7 @@ pub enum CachePolicy {
     Keep,
     /// They leave it behind the writer: for a file that is larger than what should be cached.
     Drop,
-    /// `Drop` from [`STREAMING_THRESHOLD_BYTES`](crate::STREAMING_THRESHOLD_BYTES) on, by announced
+    /// `Drop` from [`STREAMING_THRESHOLD_BYTES`] on, by announced
     /// length or as soon as so much is written; `Keep` below.
     #[default]
     Auto,

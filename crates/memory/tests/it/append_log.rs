@@ -216,7 +216,9 @@ fn threads_append_and_commit_together() {
 fn a_rewritten_log_holds_what_still_counts_and_goes_on() {
     let (disk, _) = written(&PAYLOADS);
     let (mut log, _) = open(&disk).unwrap();
+    let before = log.append(&[1; 500]).unwrap();
     log.rewrite([&b"kept"[..], b"too"]).unwrap();
+    log.commit(before).unwrap();
     assert!(matches!(open(&disk), Err(LogError::InUse { .. })), "the lock goes on");
     log.append_durably(b"after").unwrap();
     drop(log);

@@ -291,6 +291,25 @@ impl Pair {
         bytes == 0 || (self.nobody_waits() && self.taken() + bytes <= self.limit)
     }
 
+    fn wait(&mut self, bytes: u64) {
+        let expected = self.would_grant(bytes);
+        let mut future = self.budget.reserve(bytes);
+        match poll_once(&mut future) {
+            Poll::Ready(Ok(reservation)) => {
+                assert!(expected, "reserve({bytes}) overtook or overbooked");
+                self.held.push(reservation);
+            }
+            Poll::Ready(Err(refused)) => {
+                assert!(refused.is_final() && self.limit < bytes);
+            }
+            Poll::Pending => {
+                assert!(!expected && bytes <= self.limit, "reserve({bytes}) waits");
+                self.waiting.push_back((future, bytes));
+                self.granted.push_back(None);
+            }
+        }
+    }
+
     fn run(&mut self, step: Step) {
         match step {
             Step::Try(bytes) => {
@@ -299,24 +318,7 @@ impl Pair {
                 assert_eq!(expected, result.is_ok(), "try_reserve({bytes})");
                 self.held.extend(result);
             }
-            Step::Wait(bytes) => {
-                let expected = self.would_grant(bytes);
-                let mut future = self.budget.reserve(bytes);
-                match poll_once(&mut future) {
-                    Poll::Ready(Ok(reservation)) => {
-                        assert!(expected, "reserve({bytes}) overtook or overbooked");
-                        self.held.push(reservation);
-                    }
-                    Poll::Ready(Err(refused)) => {
-                        assert!(refused.is_final() && self.limit < bytes);
-                    }
-                    Poll::Pending => {
-                        assert!(!expected && bytes <= self.limit, "reserve({bytes}) waits");
-                        self.waiting.push_back((future, bytes));
-                        self.granted.push_back(None);
-                    }
-                }
-            }
+            Step::Wait(bytes) => self.wait(bytes),
             Step::Poll(index) if index < self.waiting.len() => {
                 let result = poll_once(&mut self.waiting[index].0);
                 match (result, self.granted[index]) {
