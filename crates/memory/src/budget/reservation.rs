@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::{Budget, Refused};
-use crate::sync::atomic::Ordering::Relaxed;
 
 /// Bytes set aside in a [`Budget`]; dropping it gives them back.
 ///
@@ -42,7 +41,7 @@ impl Reservation {
 
     /// Returns the name in which it was made.
     pub fn consumer(&self) -> &str {
-        &self.budget.account.name
+        self.budget.account.name.as_deref().unwrap_or(super::UNNAMED)
     }
 
     /// Adds `bytes`, at once or not at all.
@@ -89,8 +88,8 @@ impl Reservation {
         assert!(Arc::ptr_eq(&ours.shared, &theirs.shared), "merged reservations of two budgets");
         let bytes = std::mem::take(&mut other.bytes);
         if !Arc::ptr_eq(ours, theirs) {
-            theirs.reserved_bytes.fetch_sub(bytes, Relaxed);
-            ours.reserved_bytes.fetch_add(bytes, Relaxed);
+            theirs.count_out(bytes);
+            ours.count_in(bytes);
         }
         self.bytes += bytes;
     }
@@ -98,7 +97,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.budget.account.reserved_bytes.fetch_sub(self.bytes, Relaxed);
+        self.budget.account.count_out(self.bytes);
         self.budget.give(self.bytes);
     }
 }
