@@ -14,6 +14,7 @@
 mod body;
 mod meter;
 pub mod sampler;
+pub mod memory_bodies;
 pub mod std_bodies;
 pub mod suite;
 

@@ -1,0 +1,93 @@
+//! Reading a log back, and telling a torn tail from damage.
+
+use std::io;
+
+use super::record::{HEADER, PREFIX_BYTES, Prefix};
+use crate::files::{Handle, read_full};
+
+/// Bytes looked through at a time when records are searched after a bad place.
+const SEARCH_BYTES: usize = 64 << 10;
+
+/// What a log holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Verdict {
+    /// All records are whole up to `end`; what follows is no record, and was never acknowledged.
+    Whole { end: u64 },
+    /// The record at this place had been acknowledged, and is not whole.
+    Damaged { position: u64 },
+}
+
+/// A log that is read from front to back.
+pub(super) struct Scan<'a> {
+    pub(super) handle: &'a dyn Handle,
+    pub(super) log_bytes: u64,
+    pub(super) payload_bytes_max: u32,
+}
+
+impl Scan<'_> {
+    /// Gives every whole record to `replay`, in order, up to the first that is not whole.
+    pub(super) fn run(&self, mut replay: impl FnMut(&[u8])) -> io::Result<Verdict> {
+        let mut payload = Vec::new();
+        let mut position = HEADER.len() as u64;
+        while let Some(prefix) = self.record_at(position, &mut payload)? {
+            replay(&payload);
+            position = prefix.end(position);
+        }
+        let acknowledged = self.acknowledged_after(position)?;
+        Ok(if position < acknowledged {
+            Verdict::Damaged { position }
+        } else {
+            Verdict::Whole { end: position }
+        })
+    }
+
+    /// Whether a whole record stands anywhere.
+    pub(super) fn has_records(&self) -> io::Result<bool> {
+        Ok(0 < self.acknowledged_after(0)?)
+    }
+
+    /// Reads the record that begins at `position` into `payload`, if a whole one does.
+    fn record_at(&self, position: u64, payload: &mut Vec<u8>) -> io::Result<Option<Prefix>> {
+        let mut bytes = [0; PREFIX_BYTES];
+        let read = read_full(self.handle, &mut bytes, position)?;
+        let prefix = Prefix::decode(bytes);
+        let whole = read == PREFIX_BYTES
+            && prefix.is_plausible(position, self.log_bytes, self.payload_bytes_max);
+        if !whole {
+            return Ok(None);
+        }
+        payload.resize(prefix.payload_bytes as usize, 0);
+        let read = read_full(self.handle, payload, position + PREFIX_BYTES as u64)?;
+        Ok((read == payload.len() && prefix.fits(position, payload)).then_some(prefix))
+    }
+
+    /// The largest `durable` of all whole records behind a bad place: what had been acknowledged then.
+    ///
+    /// Looks at every byte behind it as a possible beginning. A wrong one has a length that fits in one of
+    /// 2^12 cases and a checksum that fits in one of 2^32.
+    fn acknowledged_after(&self, bad: u64) -> io::Result<u64> {
+        let mut window = vec![0; SEARCH_BYTES];
+        let mut payload = Vec::new();
+        let mut acknowledged = 0;
+        let mut position = bad + 1;
+        while position + (PREFIX_BYTES as u64) < self.log_bytes {
+            let read = read_full(self.handle, &mut window, position)?;
+            let candidates = window[..read].windows(PREFIX_BYTES);
+            let plausible = candidates.zip(position..).find(|(bytes, at)| {
+                let bytes = (*bytes).try_into().expect("a window of that size");
+                Prefix::decode(bytes).is_plausible(*at, self.log_bytes, self.payload_bytes_max)
+            });
+            let Some((_, at)) = plausible else {
+                // The last bytes of this window may begin a prefix that ends in the next.
+                position += (read + 1).saturating_sub(PREFIX_BYTES).max(1) as u64;
+                continue;
+            };
+            position = at + 1;
+            if let Some(prefix) = self.record_at(at, &mut payload)? {
+                acknowledged = acknowledged.max(prefix.durable);
+                position = prefix.end(at);
+            }
+        }
+        Ok(acknowledged)
+    }
+}

@@ -1,0 +1,94 @@
+//! The names of files in the making, and what is left of them by those who were killed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::files::{FileError, FileSystem, Handle, Open, Step};
+
+/// `.part-PID-COUNT`: no process chooses another's name, so none renames another's file.
+const PREFIX: &str = ".part-";
+
+/// How many names are tried: one is taken only by a part of a dead process that had the same number.
+const NAMES_MAX: u32 = 100;
+
+/// Makes names unique within the process; it guards nothing.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// Creates a part beside `target` and locks it, as a sign that it has an owner.
+pub(super) fn create(
+    files: &dyn FileSystem,
+    target: &Path,
+) -> Result<(PathBuf, Arc<dyn Handle>), FileError> {
+    let folder = folder_of(target);
+    let mut result = Err(io::ErrorKind::AlreadyExists.into());
+    for _ in 0..NAMES_MAX {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let part = folder.join(format!("{PREFIX}{}-{count}", std::process::id()));
+        match files.open(&part, Open::CreateNew) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            done => {
+                result = done.map(|handle| (part, handle));
+                break;
+            }
+        }
+    }
+    let (part, handle) = result.map_err(FileError::io(Step::Create, target))?;
+    // Where there are no locks, the number of the process has to do.
+    let _ = handle.try_lock();
+    Ok((part, handle))
+}
+
+/// The folder of a file; `.` for a bare name.
+pub(crate) fn folder_of(target: &Path) -> &Path {
+    match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Removes the parts in `folder` whose processes are dead; returns how many there were.
+///
+/// A part is an orphan when its lock is free *and* no process has its number: so a part survives that
+/// another machine or container holds, and one on a file system where locks do nothing. To be called once
+/// by the owner of a folder, when it starts.
+///
+/// # Errors
+///
+/// [`FileError`] when the folder cannot be looked through. What cannot be removed is left.
+pub fn remove_orphans(files: &dyn FileSystem, folder: &Path) -> Result<usize, FileError> {
+    let names = files.names(folder).map_err(FileError::io(Step::Clean, folder))?;
+    let parts = names.iter().filter_map(|name| Some((name, owner(name.to_str()?)?)));
+    let orphans = parts.filter(|&(name, owner)| {
+        let is_free = || files.open(&folder.join(name), Open::Write)?.try_lock();
+        !crate::seam::process_lives(owner) && is_free().unwrap_or(true)
+    });
+    Ok(orphans.filter(|(name, _)| files.remove(&folder.join(name)).is_ok()).count())
+}
+
+/// The number of the process that made a part; `None` for any other name.
+fn owner(name: &str) -> Option<i32> {
+    let (process, count) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    count.parse::<u64>().ok()?;
+    process.parse().ok().filter(|&process| 0 < process)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_names_are_parts() {
+        assert_eq!(Some(12), owner(".part-12-0"));
+        for name in ["part-12-0", ".part-12", ".part-0-1", ".part--1-1", ".part-x-1", ".part-1-x"] {
+            assert_eq!(None, owner(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_bare_name_lies_here() {
+        assert_eq!(Path::new("."), folder_of(Path::new("a")));
+        assert_eq!(Path::new("/a"), folder_of(Path::new("/a/b")));
+    }
+}

@@ -1,0 +1,12 @@
+//! What `memory` promises, through its public API.
+
+mod append_log;
+mod budget;
+mod buffers;
+mod faults;
+mod files;
+mod kill_real_time;
+mod limits;
+mod low_memory_real_time;
+mod monitor_real_time;
+mod support;
