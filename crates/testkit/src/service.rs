@@ -95,8 +95,7 @@ impl Service {
             let _within = runtime.enter();
             bind(listen).map_err(|error| StartError::Listen(listen, error))?
         };
-        let address =
-            listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
+        let address = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
         let (stop, stopping) = oneshot::channel();
         let (tell, stopped) = mpsc::channel();
         runtime.spawn(async move {

@@ -84,7 +84,10 @@ impl SseReader {
                 return Err(SseError { offset: at, rule: "nothing may follow `[DONE]`" });
             }
             if byte == b'\r' {
-                return Err(SseError { offset: at, rule: "a carriage return; lines end by \\n alone" });
+                return Err(SseError {
+                    offset: at,
+                    rule: "a carriage return; lines end by \\n alone",
+                });
             }
             if BLOCK_BYTES_MAX <= self.block.len() {
                 return Err(SseError { offset: self.offset, rule: "a block is longer than 1 MiB" });

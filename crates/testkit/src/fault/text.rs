@@ -118,7 +118,9 @@ fn parse_kind(name: &str, argument: Option<&str>) -> Result<FaultKind, String> {
         "redirect" => FaultKind::Redirect(parse_url(needed(name, argument)?)?),
         "redirect-loop" => bare(name, argument, FaultKind::RedirectLoop)?,
         "http10" => FaultKind::Http10(one_of(&[FRAMINGS[0], FRAMINGS[2]], argument)?),
-        "expire" => FaultKind::Expire(optional(argument, parse_duration)?.unwrap_or(EXPIRE_DEFAULT)),
+        "expire" => {
+            FaultKind::Expire(optional(argument, parse_duration)?.unwrap_or(EXPIRE_DEFAULT))
+        }
         "cap" => FaultKind::Cap(optional(argument, parse_rate)?.unwrap_or(RATE_DEFAULT)),
         "collapse" => parse_collapse(needed(name, argument)?)?,
         _ => return Err(format!("no kind `{name}`; there are: {KINDS}")),
@@ -245,7 +247,8 @@ fn with_form<T: Copy + PartialEq + Default>(name: &str, forms: &[(&str, T)], for
 }
 
 fn with_duration(name: &str, duration: Option<Duration>) -> String {
-    duration.map_or_else(|| name.to_owned(), |duration| format!("{name}={}", show_duration(duration)))
+    duration
+        .map_or_else(|| name.to_owned(), |duration| format!("{name}={}", show_duration(duration)))
 }
 
 #[cfg(test)]
@@ -341,7 +344,9 @@ mod tests {
     #[test]
     fn what_is_no_rule_is_refused_with_its_reason() {
         let reason = |rule: &str| rule.parse::<Fault>().unwrap_err().to_string();
-        assert!(reason("explode").starts_with("fault rule `explode`: no kind `explode`; there are"));
+        assert!(
+            reason("explode").starts_with("fault rule `explode`: no kind `explode`; there are")
+        );
         assert_eq!("fault rule `rst=1`: `rst` takes no argument", reason("rst=1"));
         assert!(reason("cut=dance").contains("no form `dance`; there are: length, chunked"));
         assert!(reason("redirect").contains("needs an argument"));

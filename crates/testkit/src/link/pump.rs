@@ -93,11 +93,7 @@ impl<'a> Pump<'a> {
         number: u64,
         accepted: Instant,
     ) -> Self {
-        Self {
-            lane: &carrier.down,
-            faulty: true,
-            ..Self::up(carrier, from, to, number, accepted)
-        }
+        Self { lane: &carrier.down, faulty: true, ..Self::up(carrier, from, to, number, accepted) }
     }
 
     /// Carries bytes until the sender has closed and all have been delivered.

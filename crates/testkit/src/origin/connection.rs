@@ -213,7 +213,13 @@ impl Connection {
         }
     }
 
-    fn plan(&self, request: &Request, live: &Live, connection: u64, answer: Option<Answer>) -> Reply {
+    fn plan(
+        &self,
+        request: &Request,
+        live: &Live,
+        connection: u64,
+        answer: Option<Answer>,
+    ) -> Reply {
         let concerned = live.rules.iter().filter(|rule| rule.fault.concerns(&request.path));
         let rules: Vec<_> = concerned.cloned().collect();
         let ask = Ask {

@@ -47,7 +47,9 @@ pub(crate) fn plan(ask: &Ask<'_>, answer: Option<Answer>) -> Reply {
     let rules = Rules { rules: ask.rules, window };
     let hang = gate::hang(&rules);
     let mut reply = gate::refusal(ask, &rules).unwrap_or_else(|| match answer {
-        Some(Answer::Object(object, headers)) => serve::object(ask.request, &rules, object, headers),
+        Some(Answer::Object(object, headers)) => {
+            serve::object(ask.request, &rules, object, headers)
+        }
         Some(Answer::Reply(reply)) => *reply,
         None => Reply::text(404, format!("nothing at {}", ask.request.path)),
     });

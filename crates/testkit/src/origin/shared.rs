@@ -105,15 +105,14 @@ impl Shared {
 
     fn rules_for(&self, settings: &Settings, old: &[Arc<Rule>]) -> Vec<Arc<Rule>> {
         let mut old: Vec<_> = old.iter().collect();
-        let rule = |fault: &crate::fault::Fault| {
-            match old.iter().position(|rule| rule.fault == *fault) {
+        let rule =
+            |fault: &crate::fault::Fault| match old.iter().position(|rule| rule.fault == *fault) {
                 Some(index) => Arc::clone(old.swap_remove(index)),
                 None => {
                     let done = self.counters.of_rule(&fault.to_string());
                     Arc::new(Rule::new(fault.clone(), done))
                 }
-            }
-        };
+            };
         settings.faults.iter().map(rule).collect()
     }
 

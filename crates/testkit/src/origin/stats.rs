@@ -194,9 +194,8 @@ impl Counters {
             };
             (path.clone(), stats)
         };
-        let done = |(text, done): (&String, &Arc<AtomicU64>)| {
-            (text.clone(), done.load(Ordering::Relaxed))
-        };
+        let done =
+            |(text, done): (&String, &Arc<AtomicU64>)| (text.clone(), done.load(Ordering::Relaxed));
         Stats {
             connections: rest.connections,
             requests: rest.requests,

@@ -87,7 +87,12 @@ impl Emitter {
     /// # Cancel safety
     ///
     /// Dropping the future leaves the stream to the thread, which writes it to its end.
-    pub(crate) async fn run(&self, socket: &Arc<TcpStream>, order: Order, asked: Instant) -> Emitted {
+    pub(crate) async fn run(
+        &self,
+        socket: &Arc<TcpStream>,
+        order: Order,
+        asked: Instant,
+    ) -> Emitted {
         let (done, ended) = oneshot::channel();
         let id = self.ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let shift = order.schedule.shift(asked.saturating_duration_since(self.shared.started));

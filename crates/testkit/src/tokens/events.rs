@@ -52,7 +52,8 @@ impl Events {
         out.extend(head.as_bytes());
         if self.chat {
             let delta = json!({"role": "assistant", "content": ""});
-            let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": null});
+            let choice =
+                json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": null});
             self.data(&chunk(order, id, &json!([choice]), None), out);
         }
     }
@@ -97,7 +98,8 @@ impl Events {
         self.event.clear();
         if self.stamps {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            write!(self.event, ": t={}\n\n", since.as_nanos()).expect("writing to memory cannot fail");
+            write!(self.event, ": t={}\n\n", since.as_nanos())
+                .expect("writing to memory cannot fail");
         }
         self.event.extend(b"data: ");
     }

@@ -79,9 +79,10 @@ impl Order {
         let asked = json.get("max_completion_tokens").or_else(|| json.get("max_tokens"));
         let tokens = match asked {
             None | Some(Value::Null) => TOKENS_DEFAULT,
-            Some(value) => value.as_u64().filter(|tokens| (1..=TOKENS_MAX).contains(tokens)).ok_or(
-                (format!("max_tokens is no number from 1 to {TOKENS_MAX}"), "max_tokens"),
-            )?,
+            Some(value) => value
+                .as_u64()
+                .filter(|tokens| (1..=TOKENS_MAX).contains(tokens))
+                .ok_or((format!("max_tokens is no number from 1 to {TOKENS_MAX}"), "max_tokens"))?,
         };
         let model = json.get("model").and_then(Value::as_str).unwrap_or(MODEL).to_owned();
         Ok(Self {
@@ -153,7 +154,10 @@ mod tests {
                 "prompt":"one two three","schedule":{"interval":"5ms"},"unknown":1}"#,
         )
         .unwrap();
-        assert_eq!((3, true, true, 3), (order.tokens, order.stream, order.usage, order.prompt_tokens));
+        assert_eq!(
+            (3, true, true, 3),
+            (order.tokens, order.stream, order.usage, order.prompt_tokens)
+        );
         assert_eq!(5, order.schedule.interval.as_millis());
     }
 

@@ -168,8 +168,7 @@ mod tests {
 
     #[test]
     fn a_stall_delays_all_that_follow() {
-        let stalled =
-            Schedule { stall_at: Some(2), stall: 500 * MS, ..Schedule::default() };
+        let stalled = Schedule { stall_at: Some(2), stall: 500 * MS, ..Schedule::default() };
         assert_eq!(40 * MS, stalled.due(1, 0));
         assert_eq!(560 * MS, stalled.due(2, 0));
         assert_eq!(580 * MS, stalled.due(3, 0));

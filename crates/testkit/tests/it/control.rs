@@ -15,13 +15,16 @@ fn json_of(origin: &Origin, method: &str, path: &str, body: &str) -> (u16, Value
 
 #[test]
 fn statistics_have_the_promised_members() {
-    let origin = origin(&["flip#1@/none", "cut#2"].map(|rule| rule.rsplit('@').next_back().unwrap()));
+    let origin = origin(&["flip#1", "cut#2"]);
     get(&origin, "/blob?x=1", &["Range: bytes=0-9", "Authorization: Bearer secret"]);
     get(&origin, "/blob", &[]);
     let (status, stats) = json_of(&origin, "GET", "/_stats", "");
     assert_eq!(200, status);
+    // A connection may still be open that its client has closed.
+    let connections = &stats["connections"];
+    let (open, max_open) = (connections["open"].clone(), connections["max_open"].clone());
     let expected = json!({
-        "connections": {"opened": 2, "open": stats["connections"]["open"], "max_open": stats["connections"]["max_open"]},
+        "connections": {"opened": 2, "open": open, "max_open": max_open},
         "requests": {"total": 2, "by_status": {"200": 1, "206": 1}},
         "sent_bytes": 5010,
         "paths": {"/blob": {"requests": 2, "ranges": 1, "sent_bytes": 5010, "authorization": 1}},
@@ -121,7 +124,8 @@ fn control_routes_take_their_own_methods_only() {
 #[test]
 fn errors_are_drawn_from_the_seed() {
     let drawn = |seed| {
-        let options = Options { seed, bytes: [("x".to_owned(), vec![1])].into(), ..Options::default() };
+        let options =
+            Options { seed, bytes: [("x".to_owned(), vec![1])].into(), ..Options::default() };
         let origin = Origin::start(options).unwrap();
         origin.update(|settings| settings.error_rate = 0.5);
         (0..20).map(|_| get(&origin, "/x", &[]).status()).collect::<Vec<_>>()

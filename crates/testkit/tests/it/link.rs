@@ -65,7 +65,8 @@ fn check_broken_not(rule: &str) {
 #[test]
 fn a_paused_link_holds_all_bytes_until_it_goes_on() {
     let origin = origin(&[]);
-    let link = Link::start(origin.address(), LinkSettings { paused: true, ..LinkSettings::default() });
+    let link =
+        Link::start(origin.address(), LinkSettings { paused: true, ..LinkSettings::default() });
     let link = link.unwrap();
     let address = link.address();
     let client = std::thread::spawn(move || exchange(address, GET));

@@ -173,7 +173,7 @@ fn old_versions_end_with_the_connection() {
     assert!(received.head.starts_with("HTTP/1.0 200 OK\r\n"));
     assert_eq!((Some("10000"), End::Fin), (received.header("Content-Length"), received.end));
     let received = get(&origin(&["http10=close"]), "/blob", &[]);
-    assert_eq!((None, whole()), (received.header("Content-Length"), received.body));
+    assert_eq!((None, &whole()), (received.header("Content-Length"), &received.body));
 }
 
 #[test]

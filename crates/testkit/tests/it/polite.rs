@@ -20,7 +20,8 @@ fn a_blob_is_served_whole() {
 #[test]
 fn large_blobs_are_right_in_every_piece() {
     let blob = Blob::new("large", (3 << 20) + 5, 9);
-    let origin = Origin::start(Options { blobs: vec![blob.clone()], ..Options::default() }).unwrap();
+    let origin =
+        Origin::start(Options { blobs: vec![blob.clone()], ..Options::default() }).unwrap();
     let received = get(&origin, "/large", &["Range: bytes=3-"]);
     assert!(bytes_of(&blob, 3, blob.size()) == received.body);
 }
@@ -48,7 +49,10 @@ fn ranges_outside_are_refused_with_the_size() {
     let origin = origin(&[]);
     for range in ["bytes=10000-", "bytes=x-y", "bytes=5-2"] {
         let received = get(&origin, "/blob", &[&format!("Range: {range}")]);
-        assert_eq!((416, Some("bytes */10000")), (received.status(), received.header("Content-Range")));
+        assert_eq!(
+            (416, Some("bytes */10000")),
+            (received.status(), received.header("Content-Range"))
+        );
     }
 }
 

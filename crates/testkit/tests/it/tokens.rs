@@ -174,7 +174,10 @@ fn a_client_that_leaves_is_let_go() {
     let source = fast();
     let mut stream = crate::wire::connect(source.origin().address());
     let body = json!({"stream": true, "max_tokens": 1_000_000}).to_string();
-    let head = format!("POST /v1/completions HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /v1/completions HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     std::io::Write::write_all(&mut stream, (head + &body).as_bytes()).unwrap();
     while source.lateness().tokens < 2 {
         std::thread::yield_now();

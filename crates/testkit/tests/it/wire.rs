@@ -82,7 +82,8 @@ pub(crate) fn request(
     headers: &[&str],
     body: &str,
 ) -> Received {
-    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    let length =
+        if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     exchange(
         address,

@@ -70,8 +70,10 @@ fn signature(ask: &Ask<'_>, rules: &Rules<'_>) -> Option<Reply> {
         FaultKind::Expire(duration) => Some(*duration),
         _ => None,
     };
-    let (valid, rule) =
-        rules.rules.iter().find_map(|rule| Some((expire(rule)?, rule)).filter(|_| rules.holds(rule)))?;
+    let (valid, rule) = rules
+        .rules
+        .iter()
+        .find_map(|rule| Some((expire(rule)?, rule)).filter(|_| rules.holds(rule)))?;
     let sign = |signed_ms: u64| format!("{:016x}", finalize(ask.key ^ finalize(signed_ms)));
     let now_ms = ask.uptime.as_millis() as u64;
     let Some(signature) = ask.request.parameter("signature") else {
