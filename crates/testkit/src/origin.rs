@@ -237,7 +237,7 @@ async fn wants_control(stream: &TcpStream) -> bool {
         if STARTS.iter().any(|start| bytes[..seen].starts_with(start)) {
             return true;
         }
-        if !STARTS.iter().any(|start| may_be(start)) {
+        if !STARTS.iter().any(may_be) {
             return false;
         }
     }

@@ -52,7 +52,7 @@ impl Error for SseError {}
 /// assert_eq!(vec![SseFrame::Data(serde_json::json!({"a": 1}))], reader.push(b":1}\n\n")?);
 ///
 /// let error = reader.push(b"data:{}\n\n").unwrap_err();
-/// assert_eq!("byte 23 of the stream: a line begins neither with `data: ` nor `: `", error.to_string());
+/// assert_eq!("byte 22 of the stream: a line begins neither with `data: ` nor `: `", error.to_string());
 /// # Ok::<(), testkit::SseError>(())
 /// ```
 #[derive(Debug, Default)]

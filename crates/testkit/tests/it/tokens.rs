@@ -33,7 +33,7 @@ fn frames(received: &Received) -> Vec<SseFrame> {
 
 fn data(frames: &[SseFrame]) -> Vec<&Value> {
     let data = |frame| match frame {
-        &SseFrame::Data(ref json) => Some(json),
+        SseFrame::Data(json) => Some(json),
         _ => None,
     };
     frames.iter().filter_map(data).collect()
