@@ -23,7 +23,7 @@ use crate::service::StartError;
 /// stamp is a block `: t=NANOSECONDS\n\n` (since 1970, read just before the write), the event one line
 /// `data: {…}\n\n`; both leave in one write.
 ///
-/// One thread writes all streams. A client that does not read loses no token: up to 1 MiB waits for it,
+/// One thread writes all streams. A client that does not read loses no token: up to 8 MiB wait for it,
 /// then its stream is cut and counted.
 ///
 /// # Examples

@@ -21,7 +21,7 @@ use super::lateness::{Histogram, Lateness};
 use super::order::Order;
 
 /// Bytes that a client may leave unread; above it, its stream is cut.
-const PENDING_BYTES_MAX: usize = 1 << 20;
+const PENDING_BYTES_MAX: usize = 8 << 20;
 /// How long to wait before writing again what a client's socket did not take.
 const PENDING_PAUSE: Duration = Duration::from_millis(1);
 /// Deadlines that are served before arrivals are looked at again: a stream without intervals must not

@@ -284,9 +284,13 @@ fn read_streams(address: SocketAddr, n: usize, tokens: u32) -> u64 {
     runtime.block_on(async {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut streams = tokio::task::JoinSet::new();
-        for _ in 0..n {
+        let start = tokio::time::Instant::now();
+        for k in 0..n {
             let request = request.clone();
+            // Spread over 200 ms: no client's streams all begin at the same instant.
+            let begin = start + Duration::from_millis(200) * k as u32 / n as u32;
             streams.spawn(async move {
+                tokio::time::sleep_until(begin).await;
                 let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
                 stream.write_all(request.as_bytes()).await.unwrap();
                 let (mut buffer, mut bytes) = (vec![0; 4096], Vec::<u8>::new());

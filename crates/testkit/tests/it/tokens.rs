@@ -170,6 +170,25 @@ fn a_connection_carries_stream_after_stream() {
 }
 
 #[test]
+fn a_client_that_does_not_read_for_a_while_loses_no_token() {
+    let source = fast();
+    // Some 7 MB: more than both sockets hold (4 MiB and less), and less than waits beyond them.
+    let tokens = 40_000;
+    let body = json!({"stream": true, "max_tokens": tokens, "schedule": {"interval": "0"}});
+    let body = body.to_string();
+    let head = "POST /v1/completions HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length:";
+    let mut stream = crate::wire::connect(source.origin().address());
+    let request = format!("{head} {}\r\n\r\n{body}", body.len());
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    while source.lateness().tokens < tokens {
+        std::thread::yield_now();
+    }
+    let received = crate::wire::receive(&mut stream);
+    assert_eq!(tokens as usize + 1, data(&frames(&received)).len());
+    assert_eq!(0, source.lateness().cut_streams);
+}
+
+#[test]
 fn a_client_that_leaves_is_let_go() {
     let source = fast();
     let mut stream = crate::wire::connect(source.origin().address());
