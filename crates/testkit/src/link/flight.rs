@@ -107,6 +107,7 @@ mod tests {
         flight.depart(vec![2], start + MS);
         assert!(flight.arrived(start + MS).is_none());
         assert_eq!(vec![1], flight.arrived(start + 10 * MS).unwrap().bytes);
-        assert_eq!(vec![2], flight.arrived(start + 10 * MS).unwrap().bytes);
+        let second = flight.arrived(start + 10 * MS).unwrap();
+        assert_eq!((vec![2], start + 10 * MS), (second.bytes, second.arrives));
     }
 }

@@ -32,11 +32,13 @@ fn frames(received: &Received) -> Vec<SseFrame> {
 }
 
 fn data(frames: &[SseFrame]) -> Vec<&Value> {
-    let data = |frame| match frame {
-        SseFrame::Data(json) => Some(json),
-        _ => None,
-    };
-    frames.iter().filter_map(data).collect()
+    let mut data = Vec::new();
+    for frame in frames {
+        if let SseFrame::Data(json) = frame {
+            data.push(json);
+        }
+    }
+    data
 }
 
 #[test]
