@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 use testkit::{Blob, Options, Origin};
 
-use crate::wire::{connect, get, origin, receive_one, request};
+use crate::wire::{connect, get, origin, receive_one, request, until};
 
 fn json_of(origin: &Origin, method: &str, path: &str, body: &str) -> (u16, Value) {
     let received = request(origin.address(), method, path, &[], body);
@@ -41,9 +41,7 @@ fn connections_for_control_alone_are_not_counted() {
         json_of(&origin, "GET", "/_stats", "");
     }
     // The idle one counts as soon as it is accepted, which may not have happened yet.
-    while origin.stats().connections.opened == 0 {
-        std::thread::yield_now();
-    }
+    until(|| origin.stats().connections.opened == 1);
     let stats = origin.stats().connections;
     assert_eq!((1, 1, 1), (stats.opened, stats.open, stats.max_open));
     // One that asks for control first and for an object later counts from then on.

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 
-use crate::wire::{End, blob, bytes_of, connect, get, origin, receive, unchunked};
+use crate::wire::{End, blob, bytes_of, connect, get, origin, receive, unchunked, until};
 
 const GET: &str = "GET /blob HTTP/1.1\r\nHost: h\r\n\r\n";
 
@@ -69,15 +69,11 @@ fn a_stall_lasts_until_the_client_leaves() {
         let n = stream.read(&mut some).unwrap();
         bytes.extend(&some[..n]);
     }
-    while origin.stats().faults["stall:at=100"] == 0 {
-        std::thread::yield_now();
-    }
+    until(|| origin.stats().faults["stall:at=100"] == 1);
     assert_eq!(100, origin.stats().sent_bytes);
     assert_eq!(1, origin.stats().connections.open);
     drop(stream);
-    while 0 < origin.stats().connections.open {
-        std::thread::yield_now();
-    }
+    until(|| origin.stats().connections.open == 0);
 }
 
 #[test]
@@ -95,9 +91,7 @@ fn a_hang_says_nothing_at_all() {
     let origin = origin(&["hang"]);
     let mut stream = connect(origin.address());
     stream.write_all(GET.as_bytes()).unwrap();
-    while origin.stats().faults["hang"] == 0 {
-        std::thread::yield_now();
-    }
+    until(|| origin.stats().faults["hang"] == 1);
     stream.shutdown(Shutdown::Write).unwrap();
     let mut bytes = Vec::new();
     assert_eq!(0, stream.read_to_end(&mut bytes).unwrap());
@@ -128,17 +122,13 @@ fn a_changed_setting_frees_a_transfer_under_way() {
     let origin = origin(&["trickle=1:at=5000"]);
     let mut stream = connect(origin.address());
     stream.write_all(GET.as_bytes()).unwrap();
-    while origin.stats().sent_bytes < 5_000 {
-        std::thread::yield_now();
-    }
+    until(|| 5_000 <= origin.stats().sent_bytes);
     origin.update(|settings| settings.connection_bandwidth = Some(1));
     drop(stream);
     let mut stream = connect(origin.address());
     origin.update(|settings| settings.faults = Vec::new());
     stream.write_all(GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
-    while origin.stats().sent_bytes < 5_500 {
-        std::thread::yield_now();
-    }
+    until(|| 5_500 <= origin.stats().sent_bytes);
     // At a byte per second the rest would take an hour and more.
     origin.update(|settings| settings.connection_bandwidth = None);
     assert_eq!(bytes_of(&blob(), 0, 10_000), receive(&mut stream).body);

@@ -2,7 +2,7 @@
 
 use testkit::{Link, LinkSettings, Options, Origin};
 
-use crate::wire::{End, blob, bytes_of, exchange, get, origin, request};
+use crate::wire::{End, blob, bytes_of, exchange, get, origin, request, until};
 
 const GET: &str = "GET /blob HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
@@ -70,9 +70,7 @@ fn a_paused_link_holds_all_bytes_until_it_goes_on() {
     let link = link.unwrap();
     let address = link.address();
     let client = std::thread::spawn(move || exchange(address, GET));
-    while link.stats().opened == 0 {
-        std::thread::yield_now();
-    }
+    until(|| link.stats().opened == 1);
     assert_eq!((0, 0), (link.stats().up_bytes, origin.stats().requests));
     link.configure(LinkSettings::default()).unwrap();
     assert_eq!(10_000, client.join().unwrap().body.len());
@@ -84,9 +82,7 @@ fn all_open_connections_can_be_reset() {
     let link = link(&origin, &[]);
     let address = link.address();
     let client = std::thread::spawn(move || exchange(address, GET));
-    while origin.stats().sent_bytes < 100 || link.stats().down_bytes < 100 {
-        std::thread::yield_now();
-    }
+    until(|| 100 <= origin.stats().sent_bytes && 100 <= link.stats().down_bytes);
     link.reset_open();
     assert_eq!(End::Reset, client.join().unwrap().end);
 }

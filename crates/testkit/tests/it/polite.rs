@@ -145,6 +145,14 @@ fn malformed_requests_get_4xx_and_the_next_is_served() {
 }
 
 #[test]
+fn a_reply_survives_bytes_that_nobody_reads() {
+    let junk = "x".repeat(500_000);
+    let request = format!("GET /blob HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n{junk}");
+    let received = exchange(origin(&[]).address(), &request);
+    assert_eq!((10_000, End::Fin), (received.body.len(), received.end));
+}
+
+#[test]
 fn only_loopback_is_listened_on() {
     let listen = "0.0.0.0:0".parse().unwrap();
     let error = Origin::start(Options { listen, ..Options::default() }).unwrap_err();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testkit::{Schedule, SseFrame, SseReader, TokenSource};
 
-use crate::wire::{End, Received, request, unchunked};
+use crate::wire::{End, Received, request, unchunked, until};
 
 fn fast() -> TokenSource {
     let interval = Duration::from_micros(500);
@@ -182,9 +182,7 @@ fn a_client_that_does_not_read_for_a_while_loses_no_token() {
     let mut stream = crate::wire::connect(source.origin().address());
     let request = format!("{head} {}\r\n\r\n{body}", body.len());
     std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
-    while source.lateness().tokens < tokens {
-        std::thread::yield_now();
-    }
+    until(|| source.lateness().tokens == tokens);
     let received = crate::wire::receive(&mut stream);
     assert_eq!(tokens as usize + 1, data(&frames(&received)).len());
     assert_eq!(0, source.lateness().cut_streams);
@@ -200,12 +198,8 @@ fn a_client_that_leaves_is_let_go() {
         body.len()
     );
     std::io::Write::write_all(&mut stream, (head + &body).as_bytes()).unwrap();
-    while source.lateness().tokens < 2 {
-        std::thread::yield_now();
-    }
+    until(|| 2 <= source.lateness().tokens);
     drop(stream);
-    while source.origin().stats().connections.open != 0 {
-        std::thread::yield_now();
-    }
+    until(|| source.origin().stats().connections.open == 0);
     assert_eq!(1, source.lateness().cut_streams);
 }

@@ -2,12 +2,22 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use testkit::{Blob, Options, Origin};
 
 /// Longer than anything here takes; a read that needs it is a test that hangs.
 const HANG: Duration = Duration::from_secs(20);
+
+/// Waits for something that a server does by itself.
+#[track_caller]
+pub(crate) fn until(mut holds: impl FnMut() -> bool) {
+    let limit = Instant::now() + HANG;
+    while !holds() {
+        assert!(Instant::now() < limit, "waited {HANG:?} for what did not come");
+        std::thread::yield_now();
+    }
+}
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
