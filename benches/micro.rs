@@ -2,15 +2,18 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "peers/memory_peers.rs"]
+mod memory_peers;
+
 use std::process::ExitCode;
 
 use benches::suite::{self, micro};
-use benches::{Body, Gate, std_bodies};
+use benches::{Body, Gate, memory_bodies, std_bodies};
 
 /// Who answers: our bodies, then the peers'.
-const BODIES: &[&[Body]] = &[std_bodies::BODIES];
+const BODIES: &[&[Body]] = &[std_bodies::BODIES, memory_bodies::BODIES, memory_peers::BODIES];
 /// What is demanded of ours.
-const GATES: &[&[(&str, Gate)]] = &[];
+const GATES: &[&[(&str, Gate)]] = &[memory_bodies::GATES];
 
 fn main() -> ExitCode {
     suite::main(&micro::cases(&by_case(&BODIES.concat()), &GATES.concat()))

@@ -12,9 +12,9 @@
 #![forbid(unsafe_code)]
 
 mod body;
+pub mod memory_bodies;
 mod meter;
 pub mod sampler;
-pub mod memory_bodies;
 pub mod std_bodies;
 pub mod suite;
 

@@ -1,0 +1,254 @@
+//! An HTTP/1.1 server whose every virtue can be turned off.
+
+mod body;
+mod condition;
+mod connection;
+mod control;
+mod gzip;
+mod object;
+mod plan;
+mod range;
+mod reply;
+mod request;
+mod rules;
+mod send;
+mod settings;
+mod shared;
+mod stats;
+mod tempo;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+use object::Shelf;
+pub(crate) use reply::Reply;
+pub(crate) use request::Request;
+pub use settings::{Settings, parse_share};
+pub(crate) use settings::{duration as duration_of, object as json_object};
+use shared::Shared;
+pub use stats::{ConnectionStats, PathStats, Stats};
+
+use crate::Blob;
+use crate::link::{Carrier, LinkSettings};
+use crate::service::{Service, StartError};
+use crate::tokens::{Emitter, Lateness};
+
+/// What an origin serves, and where.
+///
+/// # Examples
+///
+/// ```
+/// use testkit::{Blob, Options};
+///
+/// let options = Options { blobs: vec![Blob::new("model.bin", 1 << 30, 7)], ..Options::default() };
+/// assert!(options.listen.ip().is_loopback());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A loopback address; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Served at `/NAME`.
+    pub blobs: Vec<Blob>,
+    /// Bytes in memory, served at `/NAME`; a blob of the same name wins.
+    pub bytes: BTreeMap<String, Vec<u8>>,
+    /// A folder whose files are served at their paths below it, where no blob or bytes are. Symbolic
+    /// links that lead out of it are not followed.
+    pub root: Option<PathBuf>,
+    /// Whether the token routes are served; see [`TokenSource`](crate::TokenSource).
+    pub tokens: bool,
+    /// Where everything but the control routes is carried to instead of being answered: the origin is
+    /// then a [`Link`](crate::Link) with control routes.
+    pub link: Option<SocketAddr>,
+    /// Seeds what is random: which requests fail, and the signatures of URLs.
+    pub seed: u64,
+    /// What can be changed later.
+    pub settings: Settings,
+}
+
+impl Default for Options {
+    /// A free port of 127.0.0.1, nothing to serve, and no faults.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            blobs: Vec::new(),
+            bytes: BTreeMap::new(),
+            root: None,
+            tokens: false,
+            link: None,
+            seed: 0,
+            settings: Settings::default(),
+        }
+    }
+}
+
+/// An HTTP/1.1 server on loopback, on threads of its own; dropping it closes its connections.
+///
+/// Polite unless told otherwise: keep-alive, GET and HEAD, single ranges (a request for several gets
+/// the whole object, RFC 9110, 14.2), If-Match, If-None-Match, If-Range, strong `ETag`s, 416 with
+/// Content-Range, 4xx to malformed requests. One request of a connection is answered at a time. Files
+/// are read as they are asked for; blobs are computed.
+///
+/// **Control routes**, on the same port, neither counted nor touched by faults: `GET /_stats`
+/// ([`Stats`]), `POST /_reset`, `PUT` and `GET /_config` ([`Settings`]), `GET /_blobs` (by name: `size`,
+/// `seed`, `etag`, `sha256`, `git_sha1`).
+///
+/// **Bandwidth** is kept on an absolute schedule to 1 % after the first 25 ms, up to what the machine
+/// gives; **latency** to some 0.1 ms.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use testkit::{Blob, Options, Origin};
+///
+/// let origin = Origin::start(Options {
+///     blobs: vec![Blob::new("model.bin", 1000, 7)],
+///     ..Options::default()
+/// })?;
+/// origin.update(|settings| settings.faults = vec!["cut#1:at=10".parse().expect("a rule")]);
+///
+/// let mut connection = std::net::TcpStream::connect(origin.address())?;
+/// connection.write_all(b"GET /model.bin HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+/// let mut reply = Vec::new();
+/// connection.read_to_end(&mut reply)?;
+/// assert_eq!(10, origin.stats().sent_bytes);
+/// assert_eq!(1, origin.stats().faults["cut#1:at=10"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Origin {
+    // Dropped first: connections end before what they share.
+    service: Service,
+    shared: Arc<Shared>,
+}
+
+impl Origin {
+    /// Starts an origin.
+    ///
+    /// # Errors
+    ///
+    /// When the address is not of loopback or taken, the folder cannot be opened, a rule is none of a
+    /// link's where it is one, or the system has no thread to give.
+    pub fn start(options: Options) -> Result<Self, StartError> {
+        let shelf = Shelf {
+            blobs: options.blobs.into_iter().map(|blob| (blob.name().to_owned(), blob)).collect(),
+            bytes: options.bytes.into_iter().map(|(name, bytes)| (name, bytes.into())).collect(),
+            root: options.root.as_deref().map(open_root).transpose()?,
+        };
+        let mut shared = Shared::new(shelf, options.seed, options.settings.clone());
+        if options.tokens {
+            shared.emitter = Some(Emitter::start().map_err(StartError::Threads)?);
+        }
+        if let Some(target) = options.link {
+            shared.link = Some((target, Carrier::new((&options.settings).into())));
+        }
+        shared.check(&options.settings).map_err(StartError::Setting)?;
+        let shared = Arc::new(shared);
+        let for_service = Arc::clone(&shared);
+        let service = Service::start("testkit-origin", options.listen, move |stream| {
+            serve(Arc::clone(&for_service), stream)
+        })?;
+        Ok(Self { service, shared })
+    }
+
+    /// Returns the address it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.service.address()
+    }
+
+    /// Returns the URL of the object of this name: `http://127.0.0.1:PORT/NAME`; of the origin itself,
+    /// without a slash, if the name is empty.
+    #[must_use]
+    pub fn url(&self, name: &str) -> String {
+        let slash = if name.is_empty() { "" } else { "/" };
+        format!("http://{}{slash}{}", self.address(), name.trim_start_matches('/'))
+    }
+
+    /// Returns what it has seen and sent.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.counters.snapshot()
+    }
+
+    /// Zeroes the statistics, and the numbers of requests that rules count.
+    pub fn reset(&self) {
+        self.shared.reset();
+    }
+
+    /// Returns the settings at work.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.shared.live().settings.clone()
+    }
+
+    /// Puts other settings to work. Rules that stay go on counting.
+    pub fn configure(&self, settings: Settings) {
+        self.shared.configure(settings);
+    }
+
+    /// Changes some of the settings.
+    pub fn update(&self, change: impl FnOnce(&mut Settings)) {
+        self.shared.update(change);
+    }
+
+    /// Returns how well the token routes kept their deadlines; nothing if there are none.
+    #[must_use]
+    pub fn lateness(&self) -> Lateness {
+        self.shared.emitter.as_ref().map_or_else(Lateness::default, Emitter::stats)
+    }
+}
+
+fn open_root(path: &Path) -> Result<PathBuf, StartError> {
+    let failed = |error| StartError::Root(path.to_owned(), error);
+    let root = path.canonicalize().map_err(failed)?;
+    match root.is_dir() {
+        true => Ok(root),
+        false => Err(failed(std::io::ErrorKind::NotADirectory.into())),
+    }
+}
+
+/// Serves a connection, or carries it on if it does not want a control route.
+async fn serve(shared: Arc<Shared>, stream: TcpStream) {
+    if let Some((target, carrier)) = &shared.link
+        && !wants_control(&stream).await
+    {
+        return carrier.carry(&stream, *target).await;
+    }
+    connection::serve(shared, stream).await;
+}
+
+/// Looks at the first bytes without taking them. HTTP's clients speak first.
+async fn wants_control(stream: &TcpStream) -> bool {
+    const STARTS: [&[u8]; 4] = [b"GET /_", b"POST /_reset", b"PUT /_config", b"HEAD /_"];
+    let mut bytes = [0; 12];
+    let mut seen = 0;
+    loop {
+        match stream.peek(&mut bytes).await {
+            Ok(n) if seen < n => seen = n,
+            // Nothing new to look at, or the client has left: let the target decide.
+            _ => return false,
+        }
+        let may_be = |start: &&[u8]| start.starts_with(&bytes[..seen.min(start.len())]);
+        if STARTS.iter().any(|start| bytes[..seen].starts_with(start)) {
+            return true;
+        }
+        if !STARTS.iter().any(may_be) {
+            return false;
+        }
+    }
+}
+
+impl Shared {
+    /// Checks that these settings can be put to work here.
+    pub(crate) fn check(&self, settings: &Settings) -> Result<(), String> {
+        match self.link {
+            Some(_) => LinkSettings::from(settings).check(),
+            None => Ok(()),
+        }
+    }
+}
