@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+#[expect(dead_code, reason = "files are a matter of the suite `storage`")]
 #[path = "peers/memory_peers.rs"]
 mod memory_peers;
 

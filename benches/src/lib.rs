@@ -16,6 +16,7 @@ pub mod memory_bodies;
 mod meter;
 pub mod sampler;
 pub mod std_bodies;
+pub mod streaming;
 pub mod suite;
 
 pub use body::{Body, Gate, Run};

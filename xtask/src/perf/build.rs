@@ -8,7 +8,7 @@ use cargo_metadata::Message;
 
 use super::program::Program;
 use super::signals::Signals;
-use super::suites::{Suite, Target};
+use super::suites::Suite;
 use crate::cargo::root;
 use crate::steps::{Failure, say};
 
@@ -20,7 +20,7 @@ pub(crate) struct Programs {
 impl Programs {
     /// The program of a suite.
     pub(crate) fn of(&self, suite: &Suite) -> Program {
-        let Target::Bench(name) = suite.target;
+        let (_, name) = suite.target.selector();
         Program::new(self.paths[name].clone())
     }
 }
@@ -32,8 +32,8 @@ pub(crate) fn build(suites: &[&Suite], signals: &Signals) -> Result<Programs, Fa
     command.args(["build", "--release", "--package", "benches"]);
     command.arg("--message-format=json-render-diagnostics");
     for suite in suites {
-        let Target::Bench(name) = suite.target;
-        command.args(["--bench", name]);
+        let (kind, name) = suite.target.selector();
+        command.args([kind, name]);
     }
     let mut child = command
         .current_dir(root())

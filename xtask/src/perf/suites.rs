@@ -7,6 +7,18 @@ use crate::steps::Failure;
 pub(crate) enum Target {
     /// A bench target: it may use peers.
     Bench(&'static str),
+    /// A program.
+    Bin(&'static str),
+}
+
+impl Target {
+    /// The name and how cargo is told to build it.
+    pub(crate) fn selector(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Bench(name) => ("--bench", name),
+            Self::Bin(name) => ("--bin", name),
+        }
+    }
 }
 
 /// A suite of `cargo xtask perf`.
@@ -21,8 +33,11 @@ pub(crate) struct Suite {
 }
 
 /// All suites, in the order in which they run.
-pub(crate) const SUITES: &[Suite] =
-    &[Suite { name: "micro", target: Target::Bench("micro"), budget_s: 25 }];
+pub(crate) const SUITES: &[Suite] = &[
+    Suite { name: "memory", target: Target::Bin("suite-memory"), budget_s: 20 },
+    Suite { name: "storage", target: Target::Bin("suite-storage"), budget_s: 25 },
+    Suite { name: "micro", target: Target::Bench("micro"), budget_s: 25 },
+];
 
 /// The suites of these names; all of them for none.
 pub(crate) fn named(names: &[String]) -> Result<Vec<&'static Suite>, Failure> {

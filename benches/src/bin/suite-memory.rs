@@ -1,0 +1,151 @@
+//! The suite `memory`: how much of it a stream of any length takes.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use benches::Meter;
+use benches::streaming::Stream;
+use benches::suite::{self, Case, Context, Mode};
+use inference_bench::{CaseRecord, Limit};
+use memory::CachePolicy;
+use tempfile::TempDir;
+
+/// The peak that a stream may have, whatever its length.
+const PEAK_BYTES_MAX: f64 = 32.0 * (1 << 20) as f64;
+/// How many times larger the larger of two files is.
+const GROWTH: u64 = 8;
+/// What operations may leave behind: allocators keep some pages.
+const LEFT_BYTES_MAX: f64 = (2 << 20) as f64;
+
+fn main() -> ExitCode {
+    let case = |name: &str, seed_case, expected_s, run: fn(&Context) -> CaseRecord| Case {
+        name: name.to_owned(),
+        seed_case: Some(seed_case),
+        expected_s,
+        paired: false,
+        run: Box::new(run),
+    };
+    suite::main(&[
+        case("peak/large_file", "test_large_model_memory_usage", 2.0, large_file),
+        case("peak/whole_buffer_saved", "_benchmark_memory_optimization", 2.0, whole_buffer),
+        case("peak/growth", "test_large_model_memory_usage", 3.0, growth),
+        case("peak/many_files", "test_mixed_model_size_performance", 2.0, many_files),
+        case("peak/concurrent", "test_concurrent_memory_usage", 2.0, concurrent),
+        case("after_operations", "test_memory_cleanup_after_operations", 2.0, after_operations),
+    ])
+}
+
+fn bytes_of(mode: Mode) -> u64 {
+    match mode {
+        Mode::Pair => 16 << 20,
+        Mode::Quick => 256 << 20,
+        Mode::Comprehensive => 1 << 30,
+        Mode::Stress => 4 << 30,
+    }
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn stream(bytes: u64) -> Stream {
+    Stream { bytes, cache: CachePolicy::Drop, hashed: true }
+}
+
+/// The peak of this process while `work` runs.
+fn peak_of(work: impl FnOnce()) -> f64 {
+    let meter = Meter::start();
+    work();
+    meter.cost().peak_rss_bytes.expect("this system tells it") as f64
+}
+
+fn judged(name: &str, unit: &str, value: f64, limit: Limit) -> CaseRecord {
+    let mut record = CaseRecord::new(name, unit);
+    (record.n, record.value) = (1, Some(value));
+    record.judge(limit);
+    record
+}
+
+/// One large file, hashed while it is written.
+fn large_file(context: &Context) -> CaseRecord {
+    let bytes = bytes_of(context.mode);
+    let folder = folder();
+    let peak = peak_of(|| drop(stream(bytes).write(&folder.path().join("file"))));
+    let mut record = judged("", "bytes", peak, Limit::at_most(PEAK_BYTES_MAX));
+    record.bytes = Some(bytes);
+    record
+}
+
+/// How much less that is than with the whole file in a buffer.
+fn whole_buffer(context: &Context) -> CaseRecord {
+    let bytes = bytes_of(context.mode).min(256 << 20);
+    let folder = folder();
+    let target = folder.path().join("file");
+    let streamed = peak_of(|| drop(stream(bytes).write(&target)));
+    let buffered = peak_of(|| {
+        let mut whole = vec![0; usize::try_from(bytes).expect("it fits into memory")];
+        benches::streaming::fill(&mut whole, 0);
+        std::fs::write(&target, &whole).expect("the disk has room");
+    });
+    let saved = 100.0 * (1.0 - streamed / buffered);
+    let limit = if context.mode == Mode::Pair { 0.0 } else { 80.0 };
+    let mut record = judged("", "%", saved, Limit::at_least(limit));
+    record.beside.insert("streamed_bytes".to_owned(), streamed);
+    record.beside.insert("buffered_bytes".to_owned(), buffered);
+    record
+}
+
+/// The peak of a file, in multiples of that of one that is an eighth of its size.
+fn growth(context: &Context) -> CaseRecord {
+    let bytes = bytes_of(context.mode);
+    let folder = folder();
+    let target = folder.path().join("file");
+    // What the first file brings in (code, allocator, tables) is no growth.
+    drop(stream(bytes / GROWTH).write(&target));
+    let small = peak_of(|| drop(stream(bytes / GROWTH).write(&target)));
+    let large = peak_of(|| drop(stream(bytes).write(&target)));
+    judged("", "ratio", large / small, Limit::at_most(1.1))
+}
+
+/// Many small files, one after the other.
+fn many_files(context: &Context) -> CaseRecord {
+    let files = if context.mode == Mode::Pair { 20 } else { 500 };
+    let folder = folder();
+    let peak = peak_of(|| {
+        for number in 0..files {
+            drop(stream(64 << 10).write(&folder.path().join(format!("file-{number}"))));
+        }
+    });
+    judged("", "bytes", peak, Limit::at_most(PEAK_BYTES_MAX))
+}
+
+/// Four streams at once, each with buffers of its own.
+fn concurrent(context: &Context) -> CaseRecord {
+    let bytes = bytes_of(context.mode) / 4;
+    let folder = folder();
+    let peak = peak_of(|| {
+        std::thread::scope(|scope| {
+            for number in 0..4 {
+                let target = folder.path().join(format!("file-{number}"));
+                scope.spawn(move || stream(bytes).write(&target));
+            }
+        });
+    });
+    judged("", "bytes", peak, Limit::at_most(2.0 * PEAK_BYTES_MAX))
+}
+
+/// What is left when all is done.
+fn after_operations(context: &Context) -> CaseRecord {
+    let folder = folder();
+    let target = folder.path().join("file");
+    let working_set = || {
+        let cost = Meter::start().cost();
+        cost.working_set_bytes.expect("this system tells it") as f64
+    };
+    drop(stream(8 << 20).write(&target));
+    let before = working_set();
+    drop(stream(bytes_of(context.mode) / 4).write(&target));
+    memory::heap::trim_c_heap();
+    judged("", "bytes", (working_set() - before).max(0.0), Limit::at_most(LEFT_BYTES_MAX))
+}
