@@ -142,7 +142,9 @@ pub(crate) fn receive_one(stream: &mut TcpStream) -> Received {
         }
     }
     let mut received = split(&bytes, End::Fin);
-    let length = received.header("Content-Length").map_or(0, |length| length.parse().unwrap());
+    let length =
+        received.header("Content-Length").map_or(0, |length| length.parse::<usize>().unwrap());
+    assert!(length <= 1 << 26, "{length} bytes are no reply of these tests");
     received.body = vec![0; length];
     stream.read_exact(&mut received.body).unwrap();
     received
