@@ -11,6 +11,7 @@
 
 mod body;
 pub mod memory_bodies;
+pub mod memory_files;
 pub mod std_bodies;
 
 pub use body::{Body, Gate, Run};
