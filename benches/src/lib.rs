@@ -13,10 +13,10 @@
 
 mod body;
 pub mod memory_bodies;
+pub mod memory_files;
 mod meter;
 pub mod sampler;
 pub mod std_bodies;
-pub mod streaming;
 pub mod suite;
 
 pub use body::{Body, Gate, Run};

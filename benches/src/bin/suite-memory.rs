@@ -2,10 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use benches::Meter;
-use benches::streaming::Stream;
+use benches::memory_files::{Way, write};
 use benches::suite::{self, Case, Context, Mode};
 use inference_bench::{CaseRecord, Limit};
 use memory::CachePolicy;
@@ -49,8 +50,9 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-fn stream(bytes: u64) -> Stream {
-    Stream { bytes, cache: CachePolicy::Drop, hashed: true }
+/// Writes a file of ours, hashed meanwhile.
+fn stream(target: &Path, bytes: u64) {
+    write(target, bytes, Way::OursHashed(CachePolicy::Drop)).expect("the disk has room");
 }
 
 /// The peak of this process while `work` runs.
@@ -71,7 +73,7 @@ fn judged(name: &str, unit: &str, value: f64, limit: Limit) -> CaseRecord {
 fn large_file(context: &Context) -> CaseRecord {
     let bytes = bytes_of(context.mode);
     let folder = folder();
-    let peak = peak_of(|| drop(stream(bytes).write(&folder.path().join("file"))));
+    let peak = peak_of(|| stream(&folder.path().join("file"), bytes));
     let mut record = judged("", "bytes", peak, Limit::at_most(PEAK_BYTES_MAX));
     record.bytes = Some(bytes);
     record
@@ -82,11 +84,9 @@ fn whole_buffer(context: &Context) -> CaseRecord {
     let bytes = bytes_of(context.mode).min(256 << 20);
     let folder = folder();
     let target = folder.path().join("file");
-    let streamed = peak_of(|| drop(stream(bytes).write(&target)));
+    let streamed = peak_of(|| stream(&target, bytes));
     let buffered = peak_of(|| {
-        let mut whole = vec![0; usize::try_from(bytes).expect("it fits into memory")];
-        benches::streaming::fill(&mut whole, 0);
-        std::fs::write(&target, &whole).expect("the disk has room");
+        write(&target, bytes, Way::WholeBuffer).expect("the disk has room");
     });
     let saved = 100.0 * (1.0 - streamed / buffered);
     let limit = if context.mode == Mode::Pair { 0.0 } else { 80.0 };
@@ -102,9 +102,9 @@ fn growth(context: &Context) -> CaseRecord {
     let folder = folder();
     let target = folder.path().join("file");
     // What the first file brings in (code, allocator, tables) is no growth.
-    drop(stream(bytes / GROWTH).write(&target));
-    let small = peak_of(|| drop(stream(bytes / GROWTH).write(&target)));
-    let large = peak_of(|| drop(stream(bytes).write(&target)));
+    stream(&target, bytes / GROWTH);
+    let small = peak_of(|| stream(&target, bytes / GROWTH));
+    let large = peak_of(|| stream(&target, bytes));
     judged("", "ratio", large / small, Limit::at_most(1.1))
 }
 
@@ -114,7 +114,7 @@ fn many_files(context: &Context) -> CaseRecord {
     let folder = folder();
     let peak = peak_of(|| {
         for number in 0..files {
-            drop(stream(64 << 10).write(&folder.path().join(format!("file-{number}"))));
+            stream(&folder.path().join(format!("file-{number}")), 64 << 10);
         }
     });
     judged("", "bytes", peak, Limit::at_most(PEAK_BYTES_MAX))
@@ -128,7 +128,7 @@ fn concurrent(context: &Context) -> CaseRecord {
         std::thread::scope(|scope| {
             for number in 0..4 {
                 let target = folder.path().join(format!("file-{number}"));
-                scope.spawn(move || stream(bytes).write(&target));
+                scope.spawn(move || stream(&target, bytes));
             }
         });
     });
@@ -143,9 +143,9 @@ fn after_operations(context: &Context) -> CaseRecord {
         let cost = Meter::start().cost();
         cost.working_set_bytes.expect("this system tells it") as f64
     };
-    drop(stream(8 << 20).write(&target));
+    stream(&target, 8 << 20);
     let before = working_set();
-    drop(stream(bytes_of(context.mode) / 4).write(&target));
+    stream(&target, bytes_of(context.mode) / 4);
     memory::heap::trim_c_heap();
     judged("", "bytes", (working_set() - before).max(0.0), Limit::at_most(LEFT_BYTES_MAX))
 }

@@ -2,18 +2,15 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use benches::streaming::{PIECE_BYTES, Stream, fill};
+use benches::memory_files::{Way, write as write_file};
 use benches::suite::{self, Case, Context, Mode};
 use inference_bench::stats::{median, paired_ratio};
 use inference_bench::{CaseRecord, Limit};
 use memory::CachePolicy;
-use sha2::{Digest, Sha256};
 
 /// The least share of the best simple way that we reach.
 const SHARE_MIN: f64 = 0.9;
@@ -53,16 +50,16 @@ fn write(context: &Context, cache: CachePolicy, hashed: bool) -> CaseRecord {
     let (bytes, rounds) = extent(context.mode);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
-    std_write(&source, bytes);
-    let stream = Stream { bytes, cache, hashed };
-    let mut ways: Vec<(&str, Way<'_>)> = vec![
-        ("ours", Box::new(|| drop(stream.write(&target)))),
-        ("std", Box::new(|| std_write(&target, bytes))),
+    timed(&source, bytes, Way::Std);
+    let way = if hashed { Way::OursHashed(cache) } else { Way::Ours(cache) };
+    let mut ways: Vec<(&str, Writing<'_>)> = vec![
+        ("ours", Box::new(|| timed(&target, bytes, way))),
+        ("std", Box::new(|| timed(&target, bytes, Way::Std))),
         ("cp", Box::new(|| cp(&source, &target))),
         ("dd", Box::new(|| dd(&source, &target))),
     ];
     if hashed {
-        ways.push(("sha256", Box::new(|| sha256_alone(bytes))));
+        ways.push(("sha256", Box::new(|| timed(&target, bytes, Way::HashAlone))));
     }
     let mut seconds: Vec<Vec<f64>> = vec![Vec::new(); ways.len()];
     for round in 0..rounds {
@@ -78,7 +75,11 @@ fn write(context: &Context, cache: CachePolicy, hashed: bool) -> CaseRecord {
     record(context, bytes, &names, &seconds, hashed)
 }
 
-type Way<'a> = Box<dyn Fn() + 'a>;
+type Writing<'a> = Box<dyn Fn() + 'a>;
+
+fn timed(target: &Path, bytes: u64, way: Way) {
+    write_file(target, bytes, way).expect("the disk has room");
+}
 
 fn record(
     context: &Context,
@@ -112,17 +113,6 @@ fn record(
     record
 }
 
-/// 1 MiB writes by the standard library, and one fsync.
-fn std_write(target: &Path, bytes: u64) {
-    let mut file = File::create(target).expect("the folder is ours");
-    let mut piece = vec![0; PIECE_BYTES];
-    for offset in (0..bytes).step_by(PIECE_BYTES) {
-        fill(&mut piece, offset);
-        file.write_all(&piece).expect("the disk has room");
-    }
-    file.sync_all().expect("the disk works");
-}
-
 fn cp(source: &Path, target: &Path) {
     quietly(Command::new("cp").arg("--reflink=never").arg(source).arg(target));
     quietly(Command::new("sync").arg(target));
@@ -138,25 +128,14 @@ fn quietly(command: &mut Command) {
     assert!(status.expect("coreutils are installed").success(), "{command:?} failed");
 }
 
-fn sha256_alone(bytes: u64) {
-    let mut sha256 = Sha256::new();
-    let mut piece = vec![0; PIECE_BYTES];
-    for offset in (0..bytes).step_by(PIECE_BYTES) {
-        fill(&mut piece, offset);
-        sha256.update(&piece);
-    }
-    assert_ne!([0; 32], *sha256.finalize());
-}
-
 /// Small files, each durable and in one step under its name.
 fn small_files(context: &Context) -> CaseRecord {
     let files = if context.mode == Mode::Pair { 10 } else { 300 };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let stream = Stream { bytes: 4096, cache: CachePolicy::Keep, hashed: false };
     let mut micros: Vec<f64> = Vec::new();
     for number in 0..files {
         let start = Instant::now();
-        drop(stream.write(&folder.path().join(format!("file-{number}"))));
+        timed(&folder.path().join(format!("file-{number}")), 4096, Way::Ours(CachePolicy::Keep));
         micros.push(start.elapsed().as_secs_f64() * 1e6);
     }
     let names = std::fs::read_dir(folder.path()).expect("the folder is ours").count();

@@ -20,7 +20,7 @@
 //! | how much is there, and does anybody wait for more | [`MemoryInfo`] |
 //! | tell me when that changes | [`Monitor`], [`Watch`], [`LevelTracker`] |
 //! | who can give some back | [`Reclaim`] |
-//! | write it without flooding the page cache | [`FileWriter`], [`CachePolicy`] |
+//! | write it without flooding the page cache | [`FileWriter`], [`CachePolicy`], [`cached_bytes`] |
 //! | read it without trusting that nobody cuts it | [`FileReader`]; with a promise, [`Mapping`] |
 //! | remember it through any crash | [`AppendLog`] |
 //! | what does the heap hold | [`heap`] |
@@ -98,7 +98,7 @@ pub use self::buffers::{Buffer, BufferPool};
 pub use self::info::{Limit, LimitSource, MemoryInfo, Pressure, Stall, Unknown, Usage};
 pub use self::level::{Change, Level, LevelTracker, Thresholds};
 #[cfg(feature = "files")]
-pub use self::mapping::Mapping;
+pub use self::mapping::{Mapping, cached_bytes};
 #[cfg(feature = "monitor")]
 pub use self::monitor::{Closed, Monitor, MonitorOptions, MonitorStats, Sample, Watch};
 pub use self::plan::{Plan, STREAMING_THRESHOLD_BYTES, plan};

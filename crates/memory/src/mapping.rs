@@ -74,39 +74,12 @@ impl Mapping {
         self.map.advise(Advice::Sequential).map_err(FileError::io(Step::Map, &self.path))
     }
 
-    /// Returns how many of its bytes lie in the page cache, in whole pages (mincore(2)).
-    ///
-    /// # Errors
-    ///
-    /// [`FileError`] of the system.
-    pub fn cached_bytes(&self) -> Result<u64, FileError> {
-        self.count_cached().map_err(FileError::io(Step::Map, &self.path))
-    }
-
     /// Turns the mapping into [`Bytes`] without a copy; it is unmapped when the last clone drops.
     ///
     /// The contract of [`open`](Self::open) goes on.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         if self.is_empty() { Bytes::new() } else { Bytes::from_owner(self.map) }
-    }
-
-    fn count_cached(&self) -> io::Result<u64> {
-        const PAGE_BYTES: usize = 4096;
-        if self.is_empty() {
-            return Ok(0);
-        }
-        let mut pages = vec![0_u8; self.len().div_ceil(PAGE_BYTES)];
-        // SAFETY: the mapping is live and starts on a page, and `pages` has a byte for each of its pages
-        // (fewer are written where pages are larger).
-        let result = unsafe {
-            libc::mincore(self.as_ptr().cast_mut().cast(), self.len(), pages.as_mut_ptr().cast())
-        };
-        if result != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let cached = pages.iter().filter(|&&page| page & 1 == 1).count();
-        Ok((cached * PAGE_BYTES) as u64)
     }
 }
 
@@ -128,4 +101,46 @@ impl fmt::Debug for Mapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mapping").field("path", &self.path).field("len", &self.len()).finish()
     }
+}
+
+/// Returns how many bytes of a file lie in the page cache, in whole pages (mincore(2)).
+///
+/// Costs a mapping and one byte of memory per page, and reads nothing of the file.
+///
+/// # Errors
+///
+/// [`FileError`] of the system.
+///
+/// # Examples
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("weights");
+/// std::fs::write(&path, vec![7; 10_000])?;
+/// assert!(memory::cached_bytes(&path)? <= 12_288);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn cached_bytes(path: &Path) -> Result<u64, FileError> {
+    count_cached(path).map_err(FileError::io(Step::Map, path))
+}
+
+fn count_cached(path: &Path) -> io::Result<u64> {
+    const PAGE_BYTES: usize = 4096;
+    let file = crate::seam::open_to_map(path)?;
+    if file.metadata()?.len() == 0 {
+        return Ok(0);
+    }
+    // SAFETY: no byte of this mapping is read or lent, so it does not matter who changes the file.
+    let map = unsafe { Mmap::map(&file) }?;
+    let mut pages = vec![0_u8; map.len().div_ceil(PAGE_BYTES)];
+    // SAFETY: the mapping is live and starts on a page, and `pages` has a byte for each of its pages (fewer
+    // are written where pages are larger).
+    let result = unsafe {
+        libc::mincore(map.as_ptr().cast_mut().cast(), map.len(), pages.as_mut_ptr().cast())
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let cached = pages.iter().filter(|&&page| page & 1 == 1).count();
+    Ok((cached * PAGE_BYTES) as u64)
 }

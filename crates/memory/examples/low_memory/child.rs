@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use memory::files::{FileSystem, OsFiles};
-use memory::{Budget, BufferPool, CachePolicy, FileWriter, Mapping, WriteOptions, steps};
+use memory::{Budget, BufferPool, CachePolicy, FileWriter, WriteOptions, cached_bytes, steps};
 use sha2::{Digest, Sha256};
 
 /// Bytes of a buffer, and of a write.
@@ -69,14 +69,14 @@ pub(crate) fn write_and_hash(
         writer.write_at(&bytes, offset)?;
         offset += len as u64;
         if offset % LOOK_EVERY_BYTES == 0 {
-            cached_bytes_max = cached_bytes_max.max(cached_bytes(writer.part(), offset)?);
+            cached_bytes_max = cached_bytes_max.max(cached_bytes(writer.part())?);
         }
     }
     drop(send);
     writer.publish()?;
     let digest = hasher.join().map_err(|_| "the hasher panicked")?;
     let wall_s = start.elapsed().as_secs_f64();
-    let cached_bytes_after = cached_bytes(target, len_bytes)?;
+    let cached_bytes_after = cached_bytes(target)?;
     let peak_rss_bytes = peak_rss_bytes()?;
     Ok(Outcome { wall_s, cached_bytes_max, cached_bytes_after, peak_rss_bytes, digest })
 }
@@ -91,14 +91,6 @@ fn hash(blocks: &Receiver<Bytes>) -> String {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// How much of a file lies in the page cache.
-#[expect(unsafe_code, reason = "the contract of mappings")]
-pub(crate) fn cached_bytes(path: &Path, len_bytes: u64) -> Result<u64, Box<dyn Error>> {
-    // SAFETY: nothing is read through the mapping, and its file is not cut.
-    let mapping = unsafe { Mapping::open(path, usize::try_from(len_bytes)?)? };
-    Ok(mapping.cached_bytes()?)
 }
 
 /// The most resident memory that this process ever had.

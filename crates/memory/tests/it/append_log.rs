@@ -101,6 +101,25 @@ fn a_damaged_middle_is_an_error_that_says_where() {
     }
 }
 
+/// A record behind a torn one is whole where it stands; once dropped, it must not come back when another
+/// record of the torn one's length takes its place.
+#[test]
+fn what_was_dropped_does_not_come_back() {
+    let disk = SimulatedDisk::new(0);
+    let (log, _) = open(&disk).unwrap();
+    log.append(b"torn").unwrap();
+    log.append(b"whole, never committed").unwrap();
+    drop(log);
+    let mut bytes = disk.read(Path::new(LOG)).unwrap();
+    bytes[8 + 16] ^= 1;
+    let disk = with_bytes(&bytes);
+    let (log, found) = open(&disk).unwrap();
+    assert!(found.is_empty());
+    log.append_durably(b"next").unwrap();
+    drop(log);
+    assert_eq!(vec![b"next".to_vec()], records(&disk));
+}
+
 #[test]
 fn other_files_are_left_alone() {
     for (text, expected) in [

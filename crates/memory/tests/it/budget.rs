@@ -310,8 +310,8 @@ impl Pair {
         }
     }
 
-    fn run(&mut self, step: Step) {
-        match step {
+    fn run(&mut self, step: &Step) {
+        match *step {
             Step::Try(bytes) => {
                 let expected = self.would_grant(bytes);
                 let result: Result<Reservation, Refused> = self.budget.try_reserve(bytes);
@@ -376,7 +376,7 @@ proptest! {
         let mut pair = Pair::new(limit);
         for step in steps {
             let before = pair.taken();
-            pair.run(step);
+            pair.run(&step);
             pair.serve();
             let stats = pair.budget.stats();
             prop_assert_eq!(pair.taken(), stats.reserved_bytes);

@@ -2,12 +2,13 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::{BufMut, Bytes};
 use memory::{Budget, Buffer, BufferPool, Reclaim};
 use proptest::prelude::*;
 
-use crate::support::cases;
+use crate::support::{cases, poll_once};
 
 const PAGE: usize = 4096;
 
@@ -25,6 +26,16 @@ fn the_last_clone_returns_buffer_and_budget() {
     assert_eq!(2 * PAGE as u64, budget.available_bytes());
 }
 
+/// Keeps what it is given to write to.
+struct Nosy(Vec<u8>);
+
+impl Read for Nosy {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.extend(into.iter());
+        Ok(0)
+    }
+}
+
 #[test]
 fn a_buffer_is_used_again_and_shows_nothing_of_before() {
     let pool = BufferPool::new(&Budget::new(PAGE as u64), PAGE, 1);
@@ -38,14 +49,6 @@ fn a_buffer_is_used_again_and_shows_nothing_of_before() {
     assert!(second.is_empty());
     second.extend(b"x");
     assert_eq!((start, &b"x"[..]), (second.as_ptr(), &second[..]));
-    /// Keeps what it is given to write to.
-    struct Nosy(Vec<u8>);
-    impl Read for Nosy {
-        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-            self.0.extend(into.iter());
-            Ok(0)
-        }
-    }
     let mut nosy = Nosy(Vec::new());
     second.fill_from(&mut nosy).unwrap();
     assert_eq!(vec![0; PAGE - 1], nosy.0);
@@ -73,7 +76,10 @@ fn idle_buffers_are_in_nobodys_way() {
     let other = budget.named("other").try_reserve(2 * PAGE as u64).unwrap();
     assert_eq!(2, pool.idle(), "as many were freed as were wanted");
     let kept = pool.try_get().unwrap();
-    let all = futures::executor::block_on(budget.reserve(PAGE as u64)).unwrap();
+    let mut all = budget.reserve(PAGE as u64);
+    let Poll::Ready(Ok(all)) = poll_once(&mut all) else {
+        panic!("idle buffers keep others waiting")
+    };
     assert_eq!(0, pool.idle());
     drop((kept, other, all));
 }

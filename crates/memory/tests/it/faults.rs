@@ -20,9 +20,6 @@ impl SmallDisk {
         let mut command = Command::new("mount");
         command.args(["-t", "tmpfs", "-o", options, "memory-test"]).arg(folder.path());
         let mounted = command.output().is_ok_and(|output| output.status.success());
-        if !mounted {
-            println!("skipped: this machine mounts nothing for us");
-        }
         mounted.then_some(Self(folder))
     }
 

@@ -145,6 +145,8 @@ fn a_limit_above_the_machine_binds_nobody() {
     tree.with_v2("/a").v2("/a", &(64 * GIB).to_string(), 8 * GIB, 0);
     tree.check_limit(16 * GIB, LimitSource::Host);
     tree.check_usage(16 * GIB, 4 * GIB);
+    tree.v2("/a", &(17 * GIB).to_string(), 15 * GIB, 0);
+    tree.check_usage(16 * GIB, 4 * GIB);
 }
 
 #[test]

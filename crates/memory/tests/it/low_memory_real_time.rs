@@ -53,7 +53,6 @@ fn a_stream_larger_than_memory_is_written_and_hashed() {
     if statfs(folder.path()).unwrap().filesystem_type() != TMPFS_MAGIC {
         let cached_bytes: u64 = cached_bytes.parse().unwrap();
         assert!(cached_bytes <= CACHED_BYTES_MAX, "{cached_bytes} B");
-        assert!(child::cached_bytes(&target, STREAM_BYTES).is_ok());
     }
 }
 
