@@ -1,0 +1,1 @@
+//! Schedules of the async pool under a checker.
