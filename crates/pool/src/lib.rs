@@ -56,6 +56,9 @@ mod options;
 mod slots;
 mod stats;
 
+#[cfg(feature = "http")]
+pub mod http;
+
 #[cfg(feature = "tokio")]
 mod connect;
 #[cfg(feature = "tokio")]

@@ -22,6 +22,23 @@ pub(crate) fn random() -> u32 {
     RandomState::new().build_hasher().finish() as u32
 }
 
+/// The certificates in a PEM file.
+#[cfg(feature = "tls")]
+pub(crate) fn certificates(
+    path: &std::path::Path,
+) -> Result<Vec<rustls::pki_types::CertificateDer<'static>>, crate::BoxError> {
+    use rustls::pki_types::pem::PemObject;
+
+    let certificates = rustls::pki_types::CertificateDer::pem_file_iter(path)?;
+    Ok(certificates.collect::<Result<_, _>>()?)
+}
+
+/// The certificates that the platform trusts, as far as they can be read.
+#[cfg(feature = "tls")]
+pub(crate) fn platform_certificates() -> Vec<rustls::pki_types::CertificateDer<'static>> {
+    rustls_native_certs::load_native_certs().certs
+}
+
 #[cfg(not(feature = "shuttle"))]
 mod tokio_runtime {
     use std::time::{Duration, Instant};
