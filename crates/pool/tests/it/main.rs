@@ -9,3 +9,14 @@ mod known_failures;
 mod leases;
 #[cfg(feature = "tokio")]
 mod support;
+
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "http")]
+mod http_proxies;
+#[cfg(feature = "http")]
+mod http_server;
+#[cfg(feature = "http")]
+mod real_time;
+#[cfg(feature = "tls")]
+mod tls;
