@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+pub mod pool_bodies;
 pub mod std_bodies;
 
 pub use body::{Body, Gate, Run};

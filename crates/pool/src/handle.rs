@@ -92,17 +92,19 @@ impl<K: Key, C: Poolable> Pool<K, C> {
         let mut ticket = None;
         // Each turn but the last closes a connection that was open when the turn began.
         loop {
-            let lease = match self.owner.0.claim(key, &mut ticket)? {
+            let mut lease = match self.owner.0.claim(key, &mut ticket) {
                 Claim::Lease(lease) => lease,
+                Claim::Refused(error) => return Err(error),
                 Claim::Wait(receiver) => {
                     let number = ticket.map_or(0, |ticket| ticket.number);
                     let mut waiting = Waiting { shared: &self.owner.0, key, number, receiver };
                     (&mut waiting.receiver).await.unwrap_or(Err(GetError::Closed))?
                 }
             };
-            if let Some(lease) = lease.checked() {
+            if lease.is_usable() {
                 return Ok(lease);
             }
+            lease.found_dead();
         }
     }
 
@@ -129,9 +131,11 @@ impl<K: Key, C: Poolable> Pool<K, C> {
         let mut ticket = None;
         // Each turn but the last closes a connection that was open when the turn began.
         loop {
-            if let Some(lease) = self.owner.0.take(key, &mut ticket)?.checked() {
+            let mut lease = self.owner.0.take(key, &mut ticket)?;
+            if lease.is_usable() {
                 return Some(lease);
             }
+            lease.found_dead();
         }
     }
 

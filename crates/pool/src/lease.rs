@@ -138,14 +138,16 @@ impl<C: Poolable> Lease<C> {
         self.home.unclaimed(Granted { slot, connection, opened_at, reused, waited });
     }
 
-    /// Returns the lease if its connection can be used; otherwise closes it.
-    pub(crate) fn checked(mut self) -> Option<Self> {
-        if !self.reused || self.state() == State::Reusable {
-            return Some(self);
+    /// Whether the connection can be used: it is new, or says so itself.
+    pub(crate) fn is_usable(&mut self) -> bool {
+        !self.reused || self.state() == State::Reusable
+    }
+
+    /// Closes a connection that died before its user saw it.
+    pub(crate) fn found_dead(mut self) {
+        if let Some(item) = self.item.take() {
+            self.home.found_dead(self.slot, item, self.waited);
         }
-        let item = self.item.take()?;
-        self.home.found_dead(self.slot, item, self.waited);
-        None
     }
 }
 

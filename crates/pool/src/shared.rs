@@ -47,6 +47,7 @@ pub(crate) struct Locked<K: Key, C: Poolable> {
 pub(crate) enum Claim<C: Poolable> {
     Lease(Lease<C>),
     Wait(Receiver<C>),
+    Refused(GetError),
 }
 
 impl<K: Key, C: Poolable> Shared<K, C> {
@@ -94,26 +95,30 @@ impl<K: Key, C: Poolable> Shared<K, C> {
     /// Lends an idle connection, if there is one.
     pub(crate) fn take(self: &Arc<Self>, key: &K, ticket: &mut Option<Ticket>) -> Option<Lease<C>> {
         let now = seam::now();
-        let granted = self.change(|locked| locked.take(key, ticket, now));
-        granted.map(|granted| Lease::new(self.clone(), granted))
+        let granted = self.change(|locked| locked.take(key, ticket, now))?;
+        Some(Lease::new(self.clone(), granted))
     }
 
     /// Lends an idle connection or puts the caller in line, in which the ticket keeps its place.
-    pub(crate) fn claim(
-        self: &Arc<Self>,
-        key: &K,
-        ticket: &mut Option<Ticket>,
-    ) -> Result<Claim<C>, GetError> {
+    pub(crate) fn claim(self: &Arc<Self>, key: &K, ticket: &mut Option<Ticket>) -> Claim<C> {
         let now = seam::now();
-        let claimed = self.change(|locked| match locked.take(key, ticket, now) {
-            Some(granted) => Ok(Ok(granted)),
-            None => locked.wait(key, ticket, now).map(Err),
+        let mut line = None;
+        let granted = self.change(|locked| {
+            let granted = locked.take(key, ticket, now);
+            if granted.is_none() {
+                line = Some(locked.wait(key, ticket, now));
+            }
+            granted
         });
-        match claimed {
-            Ok(Ok(granted)) => Ok(Claim::Lease(Lease::new(self.clone(), granted))),
-            Ok(Err(receiver)) => Ok(Claim::Wait(receiver)),
-            Err(Refused::Closed) => Err(GetError::Closed),
-            Err(Refused::Full) => Err(GetError::TooManyWaiting { waiters_max: self.waiters_max }),
+        if let Some(granted) = granted {
+            return Claim::Lease(Lease::new(self.clone(), granted));
+        }
+        match line {
+            Some(Ok(receiver)) => Claim::Wait(receiver),
+            Some(Err(Refused::Full)) => {
+                Claim::Refused(GetError::TooManyWaiting { waiters_max: self.waiters_max })
+            }
+            Some(Err(Refused::Closed)) | None => Claim::Refused(GetError::Closed),
         }
     }
 

@@ -117,6 +117,9 @@ impl WaitHistogram {
     }
 
     fn bucket(wait: Duration) -> usize {
+        if wait < Duration::from_micros(1) {
+            return 0;
+        }
         let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
         let bits = u64::BITS - micros.leading_zeros();
         (bits as usize).min(WAIT_BUCKETS - 1)

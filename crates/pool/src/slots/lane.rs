@@ -91,6 +91,9 @@ pub(super) struct Lanes<K, W, P> {
     empty: VecDeque<u32>,
     /// The counts of lanes that were forgotten.
     forgotten: Stats,
+    /// The lane that was found last: most users ask for the same key again, and to compare is cheaper
+    /// than to hash.
+    recent: Option<u32>,
 }
 
 impl<K: Clone + Eq + Hash, W, P> Lanes<K, W, P> {
@@ -101,11 +104,14 @@ impl<K: Clone + Eq + Hash, W, P> Lanes<K, W, P> {
             free: Vec::new(),
             empty: VecDeque::new(),
             forgotten: Stats::default(),
+            recent: None,
         }
     }
 
-    pub(super) fn find(&self, key: &K) -> Option<u32> {
-        self.numbers.get(key).copied()
+    pub(super) fn find(&mut self, key: &K) -> Option<u32> {
+        let recent = self.recent.filter(|&number| self.get(number).key == *key);
+        self.recent = recent.or_else(|| self.numbers.get(key).copied());
+        self.recent
     }
 
     pub(super) fn find_or_open(&mut self, key: &K) -> u32 {
@@ -176,6 +182,7 @@ impl<K: Clone + Eq + Hash, W, P> Lanes<K, W, P> {
             self.forgotten += &lane.stats;
             self.numbers.remove(&lane.key);
             self.free.push(number);
+            self.recent = None;
         }
     }
 }
