@@ -17,6 +17,8 @@ use tokio::sync::Mutex;
 pub(crate) const BODIES: &[Body] = &[
     Body { case: "pool/get", subject: "deadpool", prepare: deadpool_get },
     Body { case: "pool/get", subject: "bb8", prepare: bb8_get },
+    Body { case: "pool/get-with-time-outs", subject: "deadpool", prepare: deadpool_get },
+    Body { case: "pool/get-with-time-outs", subject: "bb8", prepare: bb8_get },
     Body { case: "pool/get-16-tasks", subject: "deadpool", prepare: || deadpool_by_tasks(16) },
     Body { case: "pool/get-16-tasks", subject: "bb8", prepare: || bb8_by_tasks(16) },
     Body { case: "pool/get-256-tasks", subject: "deadpool", prepare: || deadpool_by_tasks(256) },

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
+use std::time::Duration;
 
 use pool::http::{Client, ClientOptions};
 use pool::{Options, Pool, Poolable};
@@ -14,6 +15,7 @@ use crate::{Body, Gate, Run};
 /// All bodies of this module.
 pub const BODIES: &[Body] = &[
     Body { case: "pool/get", subject: "ours", prepare: get },
+    Body { case: "pool/get-with-time-outs", subject: "ours", prepare: get_with_time_outs },
     Body { case: "pool/get-16-tasks", subject: "ours", prepare: get_16_tasks },
     Body { case: "pool/get-256-tasks", subject: "ours", prepare: get_256_tasks },
     Body { case: "pool/http", subject: "ours", prepare: http },
@@ -34,9 +36,18 @@ pub struct Token;
 
 impl Poolable for Token {}
 
-/// One connection taken and given back, by one task.
+/// One connection taken and given back, by one task; without limits in time, as the peers have it.
 fn get() -> Run {
-    let pool = tokens(1);
+    get_with(Options { idle_timeout: None, ..Options::default() })
+}
+
+/// The same with an idle time-out and a lifetime that are checked at each turn: the clock is read twice.
+fn get_with_time_outs() -> Run {
+    get_with(Options { lifetime_max: Some(Duration::from_secs(600)), ..Options::default() })
+}
+
+fn get_with(options: Options) -> Run {
+    let pool = tokens(options);
     let runtime = runtime();
     Box::new(move |iterations| {
         runtime.block_on(async {
@@ -59,7 +70,13 @@ fn get_256_tasks() -> Run {
 /// One connection taken, held for a turn of the others, and given back, by one of many tasks for each
 /// four of which there is one connection.
 fn get_by_tasks(n_tasks: usize) -> Run {
-    let pool = tokens(n_tasks / TASKS_PER_CONNECTION);
+    let connections = n_tasks / TASKS_PER_CONNECTION;
+    let pool = tokens(Options {
+        connections_max: connections,
+        connections_per_key_max: connections,
+        idle_timeout: None,
+        ..Options::default()
+    });
     by_tasks(n_tasks, move || {
         let pool = pool.clone();
         async move {
@@ -101,13 +118,16 @@ fn http_by_tasks(n_tasks: usize) -> Run {
     })
 }
 
-fn tokens(connections_max: usize) -> Pool<u32, Token> {
+fn tokens(options: Options) -> Pool<u32, Token> {
     let connect = |_: u32| async { Ok::<_, std::io::Error>(Token) };
-    let connections_per_key_max = connections_max;
-    Pool::new(connect, Options { connections_max, connections_per_key_max, ..Options::default() })
+    Pool::new(connect, options)
 }
 
 /// Runs `turn` as often as iterations are asked for, spread over so many tasks of one thread.
+///
+/// # Panics
+///
+/// When a turn panics.
 pub fn by_tasks<F>(n_tasks: usize, turn: impl Fn() -> F + Clone + Send + 'static) -> Run
 where
     F: Future<Output = ()> + Send + 'static,
@@ -132,6 +152,10 @@ where
 }
 
 /// Reads the body that [`serve`] sends.
+///
+/// # Panics
+///
+/// When it is another one.
 pub async fn expect_ok<B>(body: B)
 where
     B: hyper::body::Body<Data: Send, Error: std::fmt::Debug> + Send,
@@ -142,11 +166,19 @@ where
 }
 
 /// A runtime of one thread: what is compared is the work and not the scheduler.
+///
+/// # Panics
+///
+/// When the system refuses.
 pub fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime can be built")
 }
 
 /// Starts a server on loopback, on a thread of its own, that answers every request with two bytes.
+///
+/// # Panics
+///
+/// When loopback has no free port.
 pub fn serve() -> SocketAddr {
     const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");

@@ -10,6 +10,7 @@ use crate::lease::Lease;
 use crate::options::Options;
 use crate::seam::within;
 use crate::shared::{Claim, Receiver, Shared};
+use crate::slots::Slots;
 use crate::stats::Stats;
 
 /// Connections by key, lent to one user at a time.
@@ -141,7 +142,7 @@ impl<K: Key, C: Poolable> Pool<K, C> {
 
     /// Returns what the pool holds and has done, over all keys.
     pub fn stats(&self) -> Stats {
-        self.owner.0.read(|slots| slots.stats())
+        self.owner.0.read(Slots::stats)
     }
 
     /// Returns the same key by key, for the keys with connections or callers and for the 1024 that had

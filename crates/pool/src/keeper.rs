@@ -17,7 +17,7 @@ const SWEEP_INTERVAL_MIN: Duration = Duration::from_millis(10);
 pub(crate) struct Keeping {
     /// When the keeper sweeps next; `None` while there is no keeper.
     sweeps_at: Option<Instant>,
-    /// The runtime of the caller who had to wait last.
+    /// The runtime of a caller who had to wait.
     runtime: Option<Runtime>,
     wake: Arc<Notify>,
     due: Option<Due>,
@@ -34,7 +34,9 @@ pub(crate) enum Due {
 impl Keeping {
     /// The keeper may run where this caller does.
     pub(crate) fn runs_on(&mut self, runtime: &Runtime) {
-        self.runtime = Some(runtime.clone());
+        if self.runtime.is_none() {
+            self.runtime = Some(runtime.clone());
+        }
     }
 
     /// Sees to it that there is a sweep at `deadline` or soon after.
@@ -115,7 +117,7 @@ impl<K: Key, C: Poolable> Drop for Keeper<K, C> {
     fn drop(&mut self) {
         let pool = self.pool.upgrade().filter(|_| !self.is_done);
         if let Some(pool) = pool {
-            pool.change(|locked| locked.keeping.sweeps_at = None);
+            pool.change(|locked| locked.keeping = Keeping::default());
         }
     }
 }

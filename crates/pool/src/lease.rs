@@ -106,7 +106,7 @@ impl<C: Poolable> Lease<C> {
 
     /// Takes the connection out of the pool, which counts it as closed and gives its place away.
     pub fn detach(mut self) -> C {
-        let item = self.item.take().expect("only what ends a lease takes it");
+        let item = self.take_item();
         self.home.vanished(self.slot, CloseReason::Detached);
         item.connection
     }
@@ -122,13 +122,18 @@ impl<C: Poolable> Lease<C> {
     ///
     /// Dropping the future closes the connection and gives its place free.
     pub async fn renew(mut self) -> Result<Self, GetError> {
-        let item = self.item.take().expect("only what ends a lease takes it");
+        let item = self.take_item();
         let (item, opened_at) = self.home.clone().renew(self.slot, item).await?;
         self.item = Some(item);
         self.opened_at = opened_at;
         self.reused = false;
         self.poisoned = false;
         Ok(self)
+    }
+
+    /// Takes the connection out of the lease, which is over.
+    fn take_item(&mut self) -> Item<C> {
+        self.item.take().expect("only what ends a lease takes its connection")
     }
 
     /// Gives back what the caller never received.
@@ -184,13 +189,13 @@ impl<C: Poolable> Deref for Lease<C> {
     type Target = C;
 
     fn deref(&self) -> &C {
-        &self.item.as_ref().expect("only what ends a lease takes it").connection
+        &self.item.as_ref().expect("only what ends a lease takes its connection").connection
     }
 }
 
 impl<C: Poolable> DerefMut for Lease<C> {
     fn deref_mut(&mut self) -> &mut C {
-        &mut self.item.as_mut().expect("only what ends a lease takes it").connection
+        &mut self.item.as_mut().expect("only what ends a lease takes its connection").connection
     }
 }
 

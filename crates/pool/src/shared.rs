@@ -23,7 +23,8 @@ pub(crate) type Waiter<C> = oneshot::Sender<Result<Lease<C>, GetError>>;
 /// Where a waiting caller listens.
 pub(crate) type Receiver<C> = oneshot::Receiver<Result<Lease<C>, GetError>>;
 
-type Commands<K, C> = Vec<Command<K, Item<C>, Waiter<C>, Runtime>>;
+type Decision<K, C> = Command<K, Item<C>, Waiter<C>, Runtime>;
+type Commands<K, C> = VecDeque<Decision<K, C>>;
 
 /// A pool without its handles.
 pub(crate) struct Shared<K: Key, C: Poolable> {
@@ -32,6 +33,8 @@ pub(crate) struct Shared<K: Key, C: Poolable> {
     connect_timeout: Option<Duration>,
     close_timeout: Duration,
     waiters_max: usize,
+    /// Whether a limit makes it matter how late it is.
+    is_timed: bool,
     locked: Mutex<Locked<K, C>>,
     /// Told of every change once the pool is closed.
     pub(crate) emptied: Notify,
@@ -41,6 +44,8 @@ pub(crate) struct Shared<K: Key, C: Poolable> {
 pub(crate) struct Locked<K: Key, C: Poolable> {
     pub(crate) slots: Slots<K, Item<C>, Waiter<C>, Runtime>,
     pub(crate) keeping: Keeping,
+    /// Stands for any instant where none matters.
+    began: Instant,
 }
 
 /// What a caller gets at once: a connection, or a place in line.
@@ -52,13 +57,19 @@ pub(crate) enum Claim<C: Poolable> {
 
 impl<K: Key, C: Poolable> Shared<K, C> {
     pub(crate) fn new(connector: Box<dyn DynConnect<K, C>>, options: Options) -> Arc<Self> {
+        let is_timed = options.idle_timeout.is_some() || options.lifetime_max.is_some();
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
+            is_timed,
             connector,
             connect_timeout: options.connect_timeout,
             close_timeout: options.close_timeout,
             waiters_max: options.waiters_max,
-            locked: Mutex::new(Locked { slots: Slots::new(options), keeping: Keeping::default() }),
+            locked: Mutex::new(Locked {
+                slots: Slots::new(options),
+                keeping: Keeping::default(),
+                began: seam::now(),
+            }),
             emptied: Notify::new(),
         })
     }
@@ -67,7 +78,8 @@ impl<K: Key, C: Poolable> Shared<K, C> {
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Locked<K, C>) -> R) -> R {
         let mut locked = self.locked.lock();
         let result = change(&mut locked);
-        let commands = locked.slots.commands();
+        let first = locked.slots.command();
+        let others = if first.is_some() { locked.slots.commands() } else { Commands::new() };
         let keeper = locked.keeping.due();
         let is_closed = locked.slots.is_closed();
         drop(locked);
@@ -75,13 +87,18 @@ impl<K: Key, C: Poolable> Shared<K, C> {
         if let Some(due) = keeper {
             due.carry_out(self.me.clone());
         }
-        if !commands.is_empty() {
-            self.carry_out(commands);
+        if let Some(first) = first {
+            self.carry_out(first, others);
         }
         if is_closed {
             self.emptied.notify_waiters();
         }
         result
+    }
+
+    /// Reads the clock if a limit makes it matter: it is a third of the cost of a lease.
+    fn clock(&self) -> Option<Instant> {
+        self.is_timed.then(seam::now)
     }
 
     /// Only reads.
@@ -94,19 +111,19 @@ impl<K: Key, C: Poolable> Shared<K, C> {
 
     /// Lends an idle connection, if there is one.
     pub(crate) fn take(self: &Arc<Self>, key: &K, ticket: &mut Option<Ticket>) -> Option<Lease<C>> {
-        let now = seam::now();
+        let now = self.clock();
         let granted = self.change(|locked| locked.take(key, ticket, now))?;
         Some(Lease::new(self.clone(), granted))
     }
 
     /// Lends an idle connection or puts the caller in line, in which the ticket keeps its place.
     pub(crate) fn claim(self: &Arc<Self>, key: &K, ticket: &mut Option<Ticket>) -> Claim<C> {
-        let now = seam::now();
+        let now = self.clock();
         let mut line = None;
         let granted = self.change(|locked| {
             let granted = locked.take(key, ticket, now);
             if granted.is_none() {
-                line = Some(locked.wait(key, ticket, now));
+                line = Some(locked.wait(key, ticket));
             }
             granted
         });
@@ -122,17 +139,20 @@ impl<K: Key, C: Poolable> Shared<K, C> {
         }
     }
 
-    fn carry_out(&self, commands: Commands<K, C>) {
-        let mut commands = VecDeque::from(commands);
-        while let Some(command) = commands.pop_front() {
+    /// Does what is to be done, in order, and what follows from that.
+    fn carry_out(&self, first: Decision<K, C>, others: Commands<K, C>) {
+        let mut next = Some(first);
+        let mut commands = others;
+        while let Some(command) = next {
             match command {
                 Command::Connect { slot, key, place } => self.begin_connect(slot, key, place),
                 Command::Close { slot, connection, .. } => {
-                    commands.extend(self.close(slot, connection))
+                    commands.extend(self.close(slot, connection));
                 }
                 Command::Hand { waiter, granted } => self.hand(waiter, granted),
                 Command::Refuse { waiter } => drop(waiter.send(Err(GetError::Closed))),
             }
+            next = commands.pop_front();
         }
     }
 
@@ -172,46 +192,59 @@ impl<K: Key, C: Poolable> Shared<K, C> {
 }
 
 impl<K: Key, C: Poolable> Locked<K, C> {
+    /// What the core takes for now: the reading, if there was need for one, or if callers wait whose
+    /// waits are counted.
+    fn now(&self, reading: Option<Instant>) -> Instant {
+        let counts = || 0 < self.slots.waiting();
+        reading.unwrap_or_else(|| if counts() { seam::now() } else { self.began })
+    }
+
     fn take(
         &mut self,
         key: &K,
         ticket: &mut Option<Ticket>,
-        now: Instant,
+        reading: Option<Instant>,
     ) -> Option<Granted<Item<C>>> {
+        let now = self.now(reading);
         let ticket = *ticket.get_or_insert_with(|| self.slots.ticket(now));
         self.slots.take(key, ticket, now)
     }
 
-    fn wait(
-        &mut self,
-        key: &K,
-        ticket: &mut Option<Ticket>,
-        now: Instant,
-    ) -> Result<Receiver<C>, Refused> {
-        let ticket = *ticket.get_or_insert_with(|| self.slots.ticket(now));
+    fn wait(&mut self, key: &K, ticket: &mut Option<Ticket>) -> Result<Receiver<C>, Refused> {
+        let now = seam::now();
+        let ticket = ticket.get_or_insert_with(|| self.slots.ticket(now));
+        if ticket.since == self.began {
+            ticket.since = now;
+        }
         let runtime = Runtime::current();
         let (waiter, receiver) = oneshot::channel();
         self.keeping.runs_on(&runtime);
-        self.slots.wait(key, ticket, waiter, runtime)?;
+        self.slots.wait(key, *ticket, waiter, runtime)?;
         Ok(receiver)
+    }
+
+    fn give_back(&mut self, slot: SlotId, item: Item<C>, reading: Option<Instant>) {
+        let now = self.now(reading);
+        let deadline = self.slots.give_back(slot, item, now);
+        self.keeping.expect_sweep(deadline);
+    }
+
+    fn unclaimed(&mut self, granted: Granted<Item<C>>, reading: Option<Instant>) {
+        let now = self.now(reading);
+        let deadline = self.slots.unclaimed(granted, now);
+        self.keeping.expect_sweep(deadline);
     }
 }
 
 impl<K: Key, C: Poolable> Home<C> for Shared<K, C> {
     fn give_back(&self, slot: SlotId, item: Item<C>) {
-        let now = seam::now();
-        self.change(|locked| {
-            let deadline = locked.slots.give_back(slot, item, now);
-            locked.keeping.expect_sweep(deadline);
-        });
+        let now = self.clock();
+        self.change(|locked| locked.give_back(slot, item, now));
     }
 
     fn unclaimed(&self, granted: Granted<Item<C>>) {
-        let now = seam::now();
-        self.change(|locked| {
-            let deadline = locked.slots.unclaimed(granted, now);
-            locked.keeping.expect_sweep(deadline);
-        });
+        let now = self.clock();
+        self.change(|locked| locked.unclaimed(granted, now));
     }
 
     fn found_dead(&self, slot: SlotId, item: Item<C>, waited: Duration) {

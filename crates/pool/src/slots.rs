@@ -6,7 +6,7 @@ mod moves;
 mod terms;
 mod whole;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
@@ -48,9 +48,9 @@ use crate::stats::CloseReason;
 /// assert!(slots.take(&"db", ticket, now).is_none(), "nothing is idle yet");
 /// slots.wait(&"db", ticket, "caller", ()).unwrap();
 ///
-/// let [Command::Connect { slot, key: "db", .. }] = slots.commands()[..] else { unreachable!() };
+/// let Some(Command::Connect { slot, key: "db", .. }) = slots.command() else { unreachable!() };
 /// slots.connected(slot, "connection", now, 0);
-/// assert!(matches!(slots.commands()[..], [Command::Hand { waiter: "caller", .. }]));
+/// assert!(matches!(slots.command(), Some(Command::Hand { waiter: "caller", .. })));
 /// ```
 #[derive(Debug)]
 pub struct Slots<K, T, W, P> {
@@ -72,7 +72,7 @@ pub struct Slots<K, T, W, P> {
     waiting: usize,
     tickets: u64,
     is_closed: bool,
-    commands: Vec<Command<K, T, W, P>>,
+    commands: VecDeque<Command<K, T, W, P>>,
 }
 
 #[derive(Debug)]
@@ -123,13 +123,18 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
             waiting: 0,
             tickets: 0,
             is_closed: false,
-            commands: Vec::new(),
+            commands: VecDeque::new(),
         }
     }
 
-    /// Returns what is to be done now, in order; each command is returned once.
-    pub fn commands(&mut self) -> Vec<Command<K, T, W, P>> {
-        std::mem::take(&mut self.commands)
+    /// Returns what is to be done next; each command is returned once.
+    pub fn command(&mut self) -> Option<Command<K, T, W, P>> {
+        self.commands.pop_front()
+    }
+
+    /// Returns all that is to be done, in order.
+    pub fn commands(&mut self) -> VecDeque<Command<K, T, W, P>> {
+        if self.commands.is_empty() { VecDeque::new() } else { std::mem::take(&mut self.commands) }
     }
 
     /// Returns the next place in the order of arrival.

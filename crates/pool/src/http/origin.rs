@@ -65,7 +65,7 @@ impl Origin {
     }
 
     /// The URI of its root.
-    pub fn uri(&self) -> Uri {
+    pub(super) fn uri(&self) -> Uri {
         let scheme = if self.is_https { Scheme::HTTPS } else { Scheme::HTTP };
         let builder = Uri::builder().scheme(scheme).authority(self.authority.clone());
         builder.path_and_query("/").build().expect("all parts come from a valid URI")

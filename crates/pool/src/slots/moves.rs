@@ -55,7 +55,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         lane.stats.connecting += 1;
         self.live += 1;
         let slot = SlotId { index, generation: slot.generation };
-        self.commands.push(Command::Connect { slot, key: lane.key.clone(), place });
+        self.commands.push_back(Command::Connect { slot, key: lane.key.clone(), place });
         self.refresh(number);
     }
 
@@ -177,7 +177,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         let waited = now.saturating_duration_since(entry.since);
         self.waiting -= 1;
         let granted = self.lend(index, connection, reused, waited);
-        self.commands.push(Command::Hand { waiter: entry.waiter, granted });
+        self.commands.push_back(Command::Hand { waiter: entry.waiter, granted });
     }
 
     fn make_idle(&mut self, index: u32, connection: T, now: Instant) {
@@ -237,7 +237,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         self.slots[index as usize].phase = Phase::Closing(reason);
         self.stats_mut(index).closing += 1;
         self.closing += 1;
-        self.commands.push(Command::Close { slot: self.id(index), connection, reason });
+        self.commands.push_back(Command::Close { slot: self.id(index), connection, reason });
     }
 
     pub(super) fn count_discarded(&mut self, index: u32) {

@@ -55,6 +55,11 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         self.is_closed
     }
 
+    /// How many callers wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
     /// How many places are taken.
     pub fn live(&self) -> usize {
         self.live
