@@ -16,6 +16,7 @@ pub mod memory_bodies;
 pub mod memory_files;
 mod meter;
 pub mod sampler;
+pub mod pool_bodies;
 pub mod std_bodies;
 pub mod suite;
 

@@ -1,0 +1,115 @@
+//! What a connection leads to.
+
+use std::fmt;
+
+use hyper::Uri;
+use hyper::http::uri::{Authority, Scheme};
+
+/// Scheme, host and port: requests to the same origin share connections (RFC 6454, 4).
+///
+/// # Examples
+///
+/// ```
+/// use pool::http::Origin;
+///
+/// let origin = Origin::of(&"HTTP://Example.org:80/path".parse().unwrap()).unwrap();
+/// assert_eq!(Origin::of(&"http://example.org".parse().unwrap()).unwrap(), origin);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    is_https: bool,
+    /// Without the scheme's own port. Compares and hashes without regard to case.
+    authority: Authority,
+}
+
+impl Origin {
+    /// Returns the origin of an absolute `http` or `https` URI.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the URI: no scheme, another one, no host, or credentials in it.
+    pub fn of(uri: &Uri) -> Result<Self, &'static str> {
+        let is_https = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
+            Some(_) => return Err("its URI has a scheme other than http and https"),
+            None => return Err("its URI is not absolute: scheme and host are needed"),
+        };
+        let authority = uri.authority().ok_or("its URI has no host")?;
+        if authority.as_str().contains('@') {
+            return Err("its URI holds credentials: send an `Authorization` header instead");
+        }
+        let own_port = if is_https { 443 } else { 80 };
+        let authority = match authority.port_u16() {
+            Some(port) if port == own_port => {
+                authority.host().parse().map_err(|_| "its URI has no valid host")?
+            }
+            _ => authority.clone(),
+        };
+        Ok(Self { is_https, authority })
+    }
+
+    /// Whether connections to it are encrypted.
+    pub fn is_https(&self) -> bool {
+        self.is_https
+    }
+
+    /// Host and, unless it is the scheme's own, port: what the `Host` header says (RFC 9110, 7.2).
+    pub fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+
+    /// The host; an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        self.authority.host().trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// The URI of its root.
+    pub(super) fn uri(&self) -> Uri {
+        let scheme = if self.is_https { Scheme::HTTPS } else { Scheme::HTTP };
+        let builder = Uri::builder().scheme(scheme).authority(self.authority.clone());
+        builder.path_and_query("/").build().expect("all parts come from a valid URI")
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_https { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.authority)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(uri: &str, expected: Option<&str>) {
+        let origin = Origin::of(&uri.parse().unwrap()).ok();
+        assert_eq!(expected.map(str::to_owned), origin.map(|origin| origin.to_string()));
+    }
+
+    #[test]
+    fn the_scheme_s_own_port_is_left_out() {
+        check("http://a/b?c", Some("http://a"));
+        check("http://a:80/", Some("http://a"));
+        check("https://a:443/", Some("https://a"));
+        check("https://a:80/", Some("https://a:80"));
+        check("http://[::1]:80/", Some("http://[::1]"));
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused() {
+        check("/path", None);
+        check("ftp://a/", None);
+        check("http://user:secret@a/", None);
+    }
+
+    #[test]
+    fn hosts_are_compared_without_regard_to_case() {
+        let of = |uri: &str| Origin::of(&uri.parse().unwrap()).unwrap();
+        assert_eq!(of("http://A.example"), of("http://a.EXAMPLE/"));
+        assert_ne!(of("http://a"), of("https://a"));
+        assert_eq!("::1", of("http://[::1]/").host());
+    }
+}

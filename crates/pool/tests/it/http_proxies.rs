@@ -1,0 +1,56 @@
+//! Ways through a proxy.
+
+use http_body_util::BodyExt;
+use hyper::Uri;
+use pool::http::{Client, ClientOptions, Error, Proxies};
+
+use crate::http::get;
+use crate::http_server::{Answer, Server, Then};
+
+async fn check(proxies: impl Fn(&str) -> Proxies, url: &str, expected: &[&str]) {
+    let server = Server::start(|seen| Answer::ok(&seen.head, Then::KeepAlive)).await;
+    let proxies = proxies(&server.address.to_string());
+    let client: Client = Client::new(ClientOptions { proxies, ..ClientOptions::default() });
+    let url = url.replace("SERVER", &server.address.to_string());
+    let body = client.send(get(&url)).await.unwrap().into_body();
+    let head = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    for line in expected {
+        assert!(head.contains(&format!("{line}\r\n")), "`{line}` in {head}");
+    }
+}
+
+fn http_proxy(uri: &str) -> Proxies {
+    Proxies { http: Some(uri.parse().unwrap()), ..Proxies::default() }
+}
+
+#[tokio::test]
+async fn plain_requests_are_forwarded_in_absolute_form() {
+    let through = |address: &str| http_proxy(&format!("http://{address}"));
+    let expected = ["GET http://far.example/a?b HTTP/1.1", "host: far.example"];
+    check(through, "http://far.example/a?b", &expected).await;
+}
+
+#[tokio::test]
+async fn the_proxy_gets_its_credentials() {
+    let through = |address: &str| http_proxy(&format!("http://Aladdin:opensesame@{address}"));
+    let expected = ["proxy-authorization: Basic QWxhZGRpbjpvcGVuc2VzYW1l"];
+    check(through, "http://far.example/", &expected).await;
+}
+
+#[tokio::test]
+async fn exempt_hosts_are_reached_directly() {
+    let around = |_: &str| Proxies {
+        http: Some(Uri::from_static("http://127.0.0.1:1")),
+        no_proxy: "127.0.0.1".to_owned(),
+        ..Proxies::default()
+    };
+    check(around, "http://SERVER/a", &["GET /a HTTP/1.1"]).await;
+}
+
+#[tokio::test]
+async fn other_kinds_of_proxies_are_refused() {
+    let proxies = http_proxy("socks5://127.0.0.1:1");
+    let client: Client = Client::new(ClientOptions { proxies, ..ClientOptions::default() });
+    let error = client.send(get("http://far.example/")).await.unwrap_err();
+    assert!(matches!(error, Error::NoConnection { .. }), "{error:?}");
+}

@@ -1,0 +1,22 @@
+//! The behavior of the crate through its public API.
+
+mod slots;
+mod slots_model;
+
+#[cfg(feature = "tokio")]
+mod known_failures;
+#[cfg(feature = "tokio")]
+mod leases;
+#[cfg(feature = "tokio")]
+mod support;
+
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "http")]
+mod http_proxies;
+#[cfg(feature = "http")]
+mod http_server;
+#[cfg(feature = "http")]
+mod real_time;
+#[cfg(feature = "tls")]
+mod tls;

@@ -1,0 +1,469 @@
+//! A naive model of the pure core: every call and every command is applied to plain lists, and every
+//! promise is checked by looking at all of them.
+
+use std::time::{Duration, Instant};
+
+use pool::{CloseReason, Command, Granted, Options, Refused, SlotId, Slots, Stats, Ticket};
+
+pub(crate) type Key = u8;
+/// A connection: a number that is never used twice.
+pub(crate) type Number = u64;
+
+pub(crate) const KEYS: u8 = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    Connecting,
+    Renewing,
+    Idle { since: Instant },
+    Leased,
+    Closing(CloseReason),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    slot: SlotId,
+    key: Key,
+    phase: Phase,
+    connection: Option<Number>,
+    expires_at: Option<Instant>,
+    /// Opened, or begun to be, before its key was drained.
+    stale: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Caller {
+    key: Key,
+    ticket: Ticket,
+}
+
+/// The core and the model, side by side.
+pub(crate) struct World {
+    pub(crate) slots: Slots<Key, Number, u64, ()>,
+    pub(crate) options: Options,
+    pub(crate) now: Instant,
+    places: Vec<Place>,
+    /// In order of arrival.
+    callers: Vec<Caller>,
+    leases: Vec<Granted<Number>>,
+    connections: Number,
+    is_closed: bool,
+    opened: u64,
+    closed: Vec<CloseReason>,
+    checkouts: u64,
+    refused: usize,
+}
+
+impl World {
+    pub(crate) fn new(options: Options) -> Self {
+        Self {
+            slots: Slots::new(options.clone()),
+            options,
+            now: Instant::now(),
+            places: Vec::new(),
+            callers: Vec::new(),
+            leases: Vec::new(),
+            connections: 0,
+            is_closed: false,
+            opened: 0,
+            closed: Vec::new(),
+            checkouts: 0,
+            refused: 0,
+        }
+    }
+
+    /// A caller comes: gets an idle connection, or waits.
+    pub(crate) fn get(&mut self, key: Key) {
+        let ticket = self.slots.ticket(self.now);
+        let granted = self.slots.take(&key, ticket, self.now);
+        let closed_first = self.apply_commands();
+        if let Some(granted) = granted {
+            let place = self.place(granted.slot);
+            assert!(matches!(place.phase, Phase::Idle { .. }), "lent {place:?}");
+            assert!(!self.is_expired(place), "lent {place:?} at {:?}", self.now);
+            assert!(!place.stale, "lent a drained connection");
+            assert!(granted.reused);
+            self.lend(granted);
+            return;
+        }
+        assert!(closed_first || self.idle_of(key) == 0, "idle connections were not lent");
+        let caller = Caller { key, ticket };
+        match self.slots.wait(&key, ticket, ticket.number, ()) {
+            Ok(()) => self.callers.push(caller),
+            Err(Refused::Closed) => assert!(self.is_closed),
+            Err(Refused::Full) => assert_eq!(self.options.waiters_max, self.callers.len()),
+        }
+    }
+
+    pub(crate) fn cancel(&mut self, nth: usize) {
+        let Some(nth) = nth.checked_rem(self.callers.len()) else { return };
+        let Caller { key, ticket } = self.callers.remove(nth);
+        assert_eq!(Some(ticket.number), self.slots.cancel(&key, ticket.number));
+        assert_eq!(None, self.slots.cancel(&key, ticket.number));
+    }
+
+    /// A connect ends well.
+    pub(crate) fn connected(&mut self, nth: usize, random: u32) {
+        let Some(at) = self.nth_place(nth, |phase| phase == Phase::Connecting) else { return };
+        self.connections += 1;
+        self.opened += 1;
+        let slot = self.open(at, random);
+        let deadline = self.slots.connected(slot, self.connections, self.now, random);
+        self.expect_deadline(at, deadline);
+    }
+
+    /// A connect fails.
+    pub(crate) fn failed(&mut self, nth: usize) {
+        let connecting = |phase| matches!(phase, Phase::Connecting | Phase::Renewing);
+        let Some(at) = self.nth_place(nth, connecting) else { return };
+        let Place { slot, key, phase, .. } = self.places.remove(at);
+        let told = self.slots.failed(slot);
+        let first = self.callers.iter().position(|caller| caller.key == key);
+        let expected = first.filter(|_| phase == Phase::Connecting);
+        assert_eq!(expected.map(|first| self.callers.remove(first).ticket.number), told);
+    }
+
+    /// A lease ends.
+    pub(crate) fn end(&mut self, nth: usize, how: How) {
+        let Some(nth) = nth.checked_rem(self.leases.len()) else { return };
+        let granted = self.leases.remove(nth);
+        let at = self.index(granted.slot);
+        match how {
+            How::Return => {
+                self.places[at].phase = Phase::Idle { since: self.now };
+                let connection = granted.connection;
+                let deadline = self.slots.give_back(granted.slot, connection, self.now);
+                self.expect_deadline(at, deadline);
+            }
+            How::Unclaimed => {
+                self.checkouts -= 1;
+                self.places[at].phase = Phase::Idle { since: self.now };
+                self.slots.unclaimed(granted, self.now);
+            }
+            How::Discard => {
+                self.slots.end(granted.slot, granted.connection, CloseReason::Discarded);
+            }
+            How::FoundDead => {
+                if !granted.reused {
+                    return self.leases.push(granted);
+                }
+                self.checkouts -= 1;
+                self.slots.found_dead(granted.slot, granted.connection, granted.waited);
+            }
+            How::Vanish => {
+                self.places.remove(at);
+                self.closed.push(CloseReason::Detached);
+                self.slots.vanished(granted.slot, CloseReason::Detached);
+            }
+            How::Renew => {
+                self.places[at].phase = Phase::Renewing;
+                self.places[at].connection = None;
+                self.places[at].stale = false;
+                self.closed.push(CloseReason::Discarded);
+                assert_eq!(self.places[at].key, self.slots.renew(granted.slot));
+            }
+        }
+    }
+
+    /// The connect of a lease that is renewed ends well.
+    pub(crate) fn renewed(&mut self, nth: usize, random: u32) {
+        let Some(at) = self.nth_place(nth, |phase| phase == Phase::Renewing) else { return };
+        self.connections += 1;
+        self.opened += 1;
+        let slot = self.open(at, random);
+        self.slots.renewed(slot, self.now, random);
+        let (connection, opened_at, waited) = (self.connections, self.now, Duration::ZERO);
+        self.lend(Granted { slot, connection, opened_at, reused: false, waited });
+    }
+
+    /// A close is done.
+    pub(crate) fn closed(&mut self, nth: usize) {
+        let closing = |phase| matches!(phase, Phase::Closing(_));
+        let Some(at) = self.nth_place(nth, closing) else { return };
+        let place = self.places.remove(at);
+        let Phase::Closing(reason) = place.phase else { unreachable!() };
+        self.closed.push(reason);
+        self.slots.closed(place.slot);
+    }
+
+    /// A connection says that it ended, wherever it is; or a stale name does.
+    pub(crate) fn lost(&mut self, nth: usize) {
+        let Some(nth) = nth.checked_rem(self.places.len()) else { return };
+        self.slots.lost(self.places[nth].slot);
+        if matches!(self.places[nth].phase, Phase::Idle { .. }) {
+            let lost = self.places[nth].slot;
+            self.apply_commands();
+            assert_eq!(Phase::Closing(CloseReason::Lost), self.place(lost).phase);
+        }
+    }
+
+    pub(crate) fn sweep(&mut self) {
+        let next = self.slots.sweep(self.now);
+        self.apply_commands();
+        let idle = self.places.iter().filter(|place| matches!(place.phase, Phase::Idle { .. }));
+        let deadlines: Vec<_> = idle.map(|place| self.deadline(place)).collect();
+        assert!(deadlines.iter().flatten().all(|&at| self.now < at), "swept, but not all");
+        assert_eq!(deadlines.into_iter().flatten().min(), next);
+    }
+
+    pub(crate) fn drain(&mut self, key: Key) {
+        for place in self.places.iter_mut().filter(|place| place.key == key) {
+            place.stale = true;
+        }
+        self.slots.drain(&key);
+        self.apply_commands();
+        assert_eq!(0, self.idle_of(key), "drained, but idle");
+    }
+
+    pub(crate) fn resize(&mut self, total: usize, per_key: usize) {
+        self.options.connections_max = total;
+        self.options.connections_per_key_max = per_key;
+        self.slots.resize(total, per_key);
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.is_closed = true;
+        self.slots.close();
+        let waiting = self.callers.len();
+        let refused = self.refused;
+        self.apply_commands();
+        assert_eq!(waiting, self.refused - refused, "everybody who waited is told");
+        assert!(self.callers.is_empty());
+        assert!((0..KEYS).all(|key| self.idle_of(key) == 0), "closed, but idle");
+    }
+
+    /// Applies the commands one by one, each checked against the state at its moment. Returns whether
+    /// there were any.
+    pub(crate) fn apply_commands(&mut self) -> bool {
+        let commands = self.slots.commands();
+        let any = !commands.is_empty();
+        for command in commands {
+            match command {
+                Command::Connect { slot, key, .. } => self.begin_connect(slot, key),
+                Command::Hand { waiter, granted } => self.hand(waiter, granted),
+                Command::Close { slot, connection, reason } => {
+                    self.begin_close(slot, connection, reason);
+                }
+                Command::Refuse { waiter } => {
+                    assert!(self.is_closed);
+                    self.callers.retain(|caller| caller.ticket.number != waiter);
+                    self.refused += 1;
+                }
+            }
+        }
+        any
+    }
+
+    fn begin_connect(&mut self, slot: SlotId, key: Key) {
+        let next = self.wanting().into_iter().min().expect("somebody wants it");
+        let caller = self.callers.iter().find(|caller| caller.ticket.number == next);
+        assert_eq!(caller.map(|caller| caller.key), Some(key), "not the turn of this key");
+        assert!(!self.is_closed);
+        assert!(self.places.iter().all(|place| place.slot != slot), "two in {slot:?}");
+        let (phase, connection) = (Phase::Connecting, None);
+        let place = Place { slot, key, phase, connection, expires_at: None, stale: false };
+        self.places.push(place);
+        assert!(self.live() <= self.options.connections_max, "over the total cap");
+        assert!(self.live_of(key) <= self.options.connections_per_key_max, "over the key's cap");
+    }
+
+    fn hand(&mut self, waiter: u64, granted: Granted<Number>) {
+        let place = *self.place(granted.slot);
+        let first = self.callers.iter().position(|caller| caller.key == place.key);
+        let first = first.expect("somebody waits");
+        assert_eq!(waiter, self.callers[first].ticket.number, "barged");
+        if granted.reused {
+            let closing = self.count(|phase| matches!(phase, Phase::Closing(_)));
+            let older = self.wanting().into_iter().filter(|&ticket| ticket < waiter).count();
+            assert!(older <= closing, "{older} callers of other keys came before {waiter}");
+            assert!(!place.stale && !self.is_past(place.expires_at), "handed {place:?}");
+        }
+        let caller = self.callers.remove(first);
+        assert_eq!(self.now - caller.ticket.since, granted.waited);
+        self.lend(granted);
+    }
+
+    fn begin_close(&mut self, slot: SlotId, connection: Number, reason: CloseReason) {
+        let at = self.index(slot);
+        self.check_reason(&self.places[at], reason);
+        let place = &mut self.places[at];
+        assert_eq!(Some(connection), place.connection);
+        assert!(!matches!(place.phase, Phase::Closing(_)), "closed twice");
+        place.phase = Phase::Closing(reason);
+    }
+
+    fn check_reason(&self, place: &Place, reason: CloseReason) {
+        let was_idle = matches!(place.phase, Phase::Idle { .. });
+        let holds = match reason {
+            CloseReason::IdleTimeout => was_idle && self.is_expired(place),
+            CloseReason::Lifetime => self.is_past(place.expires_at),
+            CloseReason::Lost | CloseReason::Discarded => true,
+            CloseReason::Evicted => !self.wanting().is_empty(),
+            CloseReason::Drained => place.stale,
+            CloseReason::CapLowered => {
+                self.options.connections_max < self.live()
+                    || self.options.connections_per_key_max < self.live_of(place.key)
+            }
+            CloseReason::PoolClosed => self.is_closed,
+            _ => false,
+        };
+        assert!(holds, "{reason:?} of {place:?}");
+    }
+
+    fn lend(&mut self, granted: Granted<Number>) {
+        let at = self.index(granted.slot);
+        let place = &mut self.places[at];
+        assert_eq!(Some(granted.connection), place.connection);
+        place.phase = Phase::Leased;
+        let twice = self.leases.iter().any(|lease| lease.connection == granted.connection);
+        assert!(!twice, "a connection in two hands");
+        self.leases.push(granted);
+        self.checkouts += 1;
+    }
+
+    fn open(&mut self, at: usize, random: u32) -> SlotId {
+        let share = f64::from(random) / (f64::from(u32::MAX) + 1.0);
+        let cut = self.options.lifetime_jitter.mul_f64(share);
+        let place = &mut self.places[at];
+        place.connection = Some(self.connections);
+        place.phase = Phase::Idle { since: self.now };
+        place.expires_at = self.options.lifetime_max.map(|lifetime| self.now + (lifetime - cut));
+        place.slot
+    }
+
+    fn expect_deadline(&mut self, at: usize, deadline: Option<Instant>) {
+        let slot = self.places[at].slot;
+        self.apply_commands();
+        let place = self.place(slot);
+        if matches!(place.phase, Phase::Idle { .. }) {
+            assert_eq!(self.deadline(place), deadline);
+        }
+    }
+
+    fn deadline(&self, place: &Place) -> Option<Instant> {
+        let Phase::Idle { since } = place.phase else { return None };
+        let idle_until = self.options.idle_timeout.map(|timeout| since + timeout);
+        [idle_until, place.expires_at].into_iter().flatten().min()
+    }
+
+    fn is_expired(&self, place: &Place) -> bool {
+        self.is_past(self.deadline(place))
+    }
+
+    fn is_past(&self, instant: Option<Instant>) -> bool {
+        instant.is_some_and(|at| at <= self.now)
+    }
+
+    /// The tickets of all callers for whom a connect could begin if only the total cap allowed it.
+    fn wanting(&self) -> Vec<u64> {
+        let mut tickets = Vec::new();
+        for key in 0..KEYS {
+            let covered = self.count_of(key, |phase| matches!(phase, Phase::Connecting));
+            let room = self.options.connections_per_key_max.saturating_sub(self.live_of(key));
+            let callers = self.callers.iter().filter(|caller| caller.key == key);
+            tickets.extend(callers.skip(covered).take(room).map(|caller| caller.ticket.number));
+        }
+        tickets
+    }
+
+    fn live(&self) -> usize {
+        self.places.len()
+    }
+
+    fn live_of(&self, key: Key) -> usize {
+        self.count_of(key, |_| true)
+    }
+
+    fn idle_of(&self, key: Key) -> usize {
+        self.count_of(key, |phase| matches!(phase, Phase::Idle { .. }))
+    }
+
+    fn count(&self, is_counted: impl Fn(Phase) -> bool) -> usize {
+        self.places.iter().filter(|place| is_counted(place.phase)).count()
+    }
+
+    fn count_of(&self, key: Key, is_counted: impl Fn(Phase) -> bool) -> usize {
+        let of_key = self.places.iter().filter(|place| place.key == key);
+        of_key.filter(|place| is_counted(place.phase)).count()
+    }
+
+    fn nth_place(&self, nth: usize, is_meant: impl Fn(Phase) -> bool) -> Option<usize> {
+        let meant: Vec<_> =
+            (0..self.places.len()).filter(|&at| is_meant(self.places[at].phase)).collect();
+        Some(meant[nth.checked_rem(meant.len())?])
+    }
+
+    fn index(&self, slot: SlotId) -> usize {
+        self.places.iter().position(|place| place.slot == slot).expect("a known place")
+    }
+
+    fn place(&self, slot: SlotId) -> &Place {
+        &self.places[self.index(slot)]
+    }
+
+    /// Checks all promises on the state as it is.
+    pub(crate) fn check(&mut self) {
+        self.apply_commands();
+        self.check_counts();
+        self.check_nobody_forgotten();
+    }
+
+    fn check_counts(&self) {
+        let total = self.slots.stats();
+        assert!(total.adds_up(), "{total:?}");
+        assert_eq!(self.opened, total.opened);
+        assert_eq!(self.checkouts, total.checkouts());
+        assert_eq!(self.leases.len(), total.leased);
+        for reason in CloseReason::ALL {
+            let closed = self.closed.iter().filter(|&&closed| closed == reason).count();
+            assert_eq!(closed as u64, total.closed.by(reason), "{reason:?}");
+        }
+        self.check_gauges(&total, |_| true);
+        for (key, stats) in self.slots.stats_by_key() {
+            assert!(stats.adds_up(), "{key}: {stats:?}");
+            self.check_gauges(&stats, |of| of == *key);
+        }
+        assert_eq!(self.live(), self.slots.live());
+    }
+
+    fn check_gauges(&self, stats: &Stats, is_meant: impl Fn(Key) -> bool) {
+        let places = || self.places.iter().filter(|place| is_meant(place.key));
+        let count = |is_counted: fn(Phase) -> bool| {
+            places().filter(|place| is_counted(place.phase)).count()
+        };
+        let connecting = |phase| matches!(phase, Phase::Connecting | Phase::Renewing);
+        assert_eq!(count(connecting), stats.connecting);
+        assert_eq!(count(|phase| matches!(phase, Phase::Idle { .. })), stats.idle);
+        assert_eq!(count(|phase| matches!(phase, Phase::Leased)), stats.leased);
+        assert_eq!(count(|phase| matches!(phase, Phase::Closing(_))), stats.closing);
+        let waiting = self.callers.iter().filter(|caller| is_meant(caller.key)).count();
+        assert_eq!(waiting, stats.waiting);
+    }
+
+    /// No lost wake-up: nobody waits for what is there.
+    fn check_nobody_forgotten(&self) {
+        for key in 0..KEYS {
+            let waits = self.callers.iter().any(|caller| caller.key == key);
+            assert!(!waits || self.idle_of(key) == 0, "key {key} waits beside an idle connection");
+        }
+        let wanting = self.wanting().len();
+        let room = self.options.connections_max.saturating_sub(self.live());
+        assert!(wanting == 0 || room == 0, "{wanting} wait although there is room for {room}");
+        let closing = self.count(|phase| matches!(phase, Phase::Closing(_)));
+        let idle = self.count(|phase| matches!(phase, Phase::Idle { .. }));
+        let is_stuck = closing < wanting && 0 < idle && room == 0;
+        let is_over = self.options.connections_max < self.live();
+        assert!(!is_stuck || is_over, "{wanting} wait beside {idle} idle, {closing} closing");
+    }
+}
+
+/// How a lease ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum How {
+    Return,
+    Unclaimed,
+    Discard,
+    FoundDead,
+    Vanish,
+    Renew,
+}
