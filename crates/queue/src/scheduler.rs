@@ -156,9 +156,6 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         if self.closed || self.rules.cap as u64 <= self.counters.running() {
             return None;
         }
-        while let Some(lane) = self.ready.due(self.now_ns) {
-            self.settle(lane);
-        }
         let (place, lane) = self.ready.first()?;
         self.rounds.advance(place.class, place.round);
         Some(self.start_head_of(lane))
@@ -286,9 +283,12 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         Snapshot { counters: self.counters, cap: self.rules.cap, keys }
     }
 
-    /// Time does not go back.
+    /// Lets time pass, which does not go back, and jobs age.
     fn advance(&mut self, now: Duration) {
         self.now_ns = self.now_ns.max(nanos(now));
+        while let Some(lane) = self.ready.due(self.now_ns) {
+            self.settle(lane);
+        }
     }
 
     fn reject(&mut self, job: Job<K, J>, why: Refusal) -> Refused<K, J> {
