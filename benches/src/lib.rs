@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+pub mod queue_bodies;
 pub mod std_bodies;
 
 pub use body::{Body, Gate, Run};

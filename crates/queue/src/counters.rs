@@ -65,6 +65,10 @@ pub struct Snapshot<K> {
     pub counters: Counters,
     /// The largest number of running jobs.
     pub cap: usize,
+    /// Submitters that wait for room; they are not counted as submitted. A scheduler has none.
+    pub waiting: usize,
+    /// Records that the journal failed to write, other than of submissions. A scheduler has none.
+    pub journal_failures: u64,
     /// The keys that have jobs or settings, in no order.
     pub keys: Vec<KeySnapshot<K>>,
 }

@@ -13,15 +13,15 @@ use std::time::Duration;
 /// let scheduler = Scheduler::<&str, ()>::new(rules);
 /// assert_eq!(0, scheduler.counters().queued());
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// At most so many jobs run at once; 0 starts none. 8 unless set.
     pub cap: usize,
     /// At most so many jobs of a key run at once, where the key has no cap of its own. No limit
     /// but `cap` unless set.
     pub key_cap: usize,
-    /// At most so many jobs are queued; the running ones do not count. 10 000 unless set: some
-    /// megabytes of jobs.
+    /// At most so many jobs are queued; the running ones do not count. 0 counts as 1, since
+    /// a job is queued before it is started. 10 000 unless set: some megabytes of jobs.
     pub capacity: usize,
     /// What becomes of a job that comes when `capacity` is reached. [`Overflow::Wait`] unless set.
     pub overflow: Overflow,

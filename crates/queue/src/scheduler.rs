@@ -1,7 +1,6 @@
 //! The order of jobs, as a value: no clock, no task, no lock.
 
 mod account;
-mod arena;
 mod keys;
 mod lane;
 mod rank;
@@ -15,13 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::account::Rounds;
-use self::arena::Arena;
 use self::lane::Lanes;
 use self::rank::{Ageing, Rank, nanos};
 use self::ready::Ready;
+use crate::arena::Arena;
 use crate::counters::{Counters, KeySnapshot, Snapshot};
 use crate::job::{Finish, Id, Job, Refusal, Refused, State};
-use crate::rules::{Overflow, Rules};
+use crate::rules::Rules;
 
 /// Decides which job is next. The order is on the [front page](crate#the-order).
 ///
@@ -100,7 +99,7 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
     pub fn new(rules: Rules) -> Self {
         Self {
             ageing: Ageing::new(rules.ageing),
-            rules,
+            rules: Rules { capacity: rules.capacity.max(1), ..rules },
             now_ns: 0,
             sequence: 0,
             stamp: 0,
@@ -124,6 +123,16 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
     /// unique name has not ended, [`Refusal::Closed`] after [`close`](Self::close),
     /// [`Refusal::Full`] if `capacity` jobs are queued, none of which may be shed for it.
     pub fn push(&mut self, job: Job<K, J>, now: Duration) -> Result<Pushed<J>, Refused<K, J>> {
+        self.push_if(job, now, |_| Ok(()))
+    }
+
+    /// Like [`push`](Self::push), if `record` agrees, which is asked last of all.
+    pub(crate) fn push_if(
+        &mut self,
+        mut job: Job<K, J>,
+        now: Duration,
+        record: impl FnOnce(&mut Job<K, J>) -> Result<(), Refusal>,
+    ) -> Result<Pushed<J>, Refused<K, J>> {
         self.advance(now);
         if let Some(id) = self.twin_of(&job) {
             self.counters.joined += 1;
@@ -136,14 +145,15 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
             top_at_ns: self.ageing.top_at_ns(self.now_ns, job.class),
             sequence: self.sequence,
         };
-        let mut shed = None;
-        if self.is_full() {
-            shed = self.shed_for(rank);
-            if shed.is_none() {
-                let capacity = self.rules.capacity;
-                return Err(self.reject(job, Refusal::Full { capacity }));
-            }
+        let worst = if self.is_full() { self.worst_behind(rank) } else { None };
+        if self.is_full() && worst.is_none() {
+            let capacity = self.rules.capacity;
+            return Err(self.reject(job, Refusal::Full { capacity }));
         }
+        if let Err(why) = record(&mut job) {
+            return Err(self.reject(job, why));
+        }
+        let shed = worst.map(|worst| self.shed(worst));
         Ok(Pushed { id: self.enqueue(job, rank), shed })
     }
 
@@ -280,7 +290,8 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
             paused: lane.paused,
         };
         let keys = self.lanes.iter().map(of_lane).collect();
-        Snapshot { counters: self.counters, cap: self.rules.cap, keys }
+        let (counters, cap) = (self.counters, self.rules.cap);
+        Snapshot { counters, cap, waiting: 0, journal_failures: 0, keys }
     }
 
     /// Lets time pass, which does not go back, and jobs age.
@@ -291,7 +302,7 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         }
     }
 
-    fn reject(&mut self, job: Job<K, J>, why: Refusal) -> Refused<K, J> {
+    pub(crate) fn reject(&mut self, job: Job<K, J>, why: Refusal) -> Refused<K, J> {
         self.counters.submitted += 1;
         self.counters.rejected += 1;
         Refused { job, why }

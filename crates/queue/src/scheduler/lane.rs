@@ -5,9 +5,9 @@ use std::hash::Hash;
 use std::num::NonZeroU32;
 
 use super::account::Account;
-use super::arena::Arena;
 use super::rank::Rank;
 use super::ready::Standing;
+use crate::arena::Arena;
 
 /// The line of one key: its queued jobs by rank, and what it may do.
 #[derive(Debug)]
@@ -105,9 +105,5 @@ impl<K: Clone + Eq + Hash> Lanes<K> {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Lane<K>> {
         self.arena.iter().map(|(_, lane)| lane)
-    }
-
-    pub(super) fn indices(&self) -> Vec<u32> {
-        self.arena.iter().map(|(index, _)| index).collect()
     }
 }

@@ -12,17 +12,19 @@ use crate::rules::Overflow;
 
 impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
     /// The job that has not ended and bears the unique name of this one.
-    pub(super) fn twin_of(&self, job: &Job<K, J>) -> Option<Id> {
+    pub(crate) fn twin_of(&self, job: &Job<K, J>) -> Option<Id> {
         self.uniques.get(job.unique.as_ref()?).copied()
     }
 
-    /// Takes the worst-ranked job out if one of this rank is better.
-    pub(super) fn shed_for(&mut self, rank: Rank) -> Option<(Id, J)> {
+    /// The worst-ranked job of all, if it ranks behind this rank and may be shed.
+    pub(super) fn worst_behind(&self, rank: Rank) -> Option<Id> {
         let (worst, lane) = self.worst.last_key_value().filter(|(worst, _)| rank < **worst)?;
-        let index = self.lanes.at(*lane).jobs[worst];
+        Some(Id { sequence: worst.sequence, index: self.lanes.at(*lane).jobs[worst] })
+    }
+
+    pub(super) fn shed(&mut self, id: Id) -> (Id, J) {
         self.counters.shed += 1;
-        let slot = self.take_queued(index);
-        Some((Id { sequence: slot.rank.sequence, index }, slot.work))
+        (id, self.take_queued(id.index).work)
     }
 
     pub(super) fn enqueue(&mut self, job: Job<K, J>, rank: Rank) -> Id {
@@ -30,7 +32,8 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         self.counters.submitted += 1;
         let lane = self.lanes.find_or_insert(&job.key);
         let id = Id { sequence: rank.sequence, index: self.slots.next_index() };
-        let deadline_ns = job.queue_timeout.map(|timeout| self.now_ns.saturating_add(nanos(timeout)));
+        let deadline_ns =
+            job.queue_timeout.map(|timeout| self.now_ns.saturating_add(nanos(timeout)));
         if let Some(deadline_ns) = deadline_ns {
             self.deadlines.insert((deadline_ns, id.index));
         }

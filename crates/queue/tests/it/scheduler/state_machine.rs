@@ -113,9 +113,8 @@ impl Pair {
     }
 
     fn apply_to_job(&mut self, operation: &Operation) {
-        let (Operation::Finish(job, _)
-        | Operation::Cancel(job)
-        | Operation::Reprioritize(job, _)) = operation
+        let (Operation::Finish(job, _) | Operation::Cancel(job) | Operation::Reprioritize(job, _)) =
+            operation
         else {
             return;
         };
@@ -162,7 +161,16 @@ impl Pair {
                 let submitted = self.model.now;
                 let deadline = timeout.map(|timeout| submitted + timeout);
                 let (cost, state) = (cost.max(1), State::Queued);
-                self.model.add(ModelJob { id, key, class, cost, submitted, deadline, unique, state });
+                self.model.add(ModelJob {
+                    id,
+                    key,
+                    class,
+                    cost,
+                    submitted,
+                    deadline,
+                    unique,
+                    state,
+                });
             }
             Err(refused) => {
                 assert_eq!(number, refused.job.work);

@@ -2,24 +2,24 @@
 
 /// Holds values under indices; a removed value's index goes to a later one.
 #[derive(Debug)]
-pub(super) struct Arena<T> {
+pub(crate) struct Arena<T> {
     slots: Vec<Option<T>>,
     /// Indices of empty slots, used again last in, first out: what was touched last is in the cache.
     free: Vec<u32>,
 }
 
 impl<T> Arena<T> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { slots: Vec::new(), free: Vec::new() }
     }
 
     /// The index that the next value will get.
-    pub(super) fn next_index(&self) -> u32 {
+    pub(crate) fn next_index(&self) -> u32 {
         let end = || u32::try_from(self.slots.len()).expect("four billion jobs do not fit memory");
         self.free.last().copied().unwrap_or_else(end)
     }
 
-    pub(super) fn insert(&mut self, value: T) -> u32 {
+    pub(crate) fn insert(&mut self, value: T) -> u32 {
         let index = self.next_index();
         if self.free.pop().is_some() {
             self.slots[index as usize] = Some(value);
@@ -29,31 +29,39 @@ impl<T> Arena<T> {
         index
     }
 
-    pub(super) fn remove(&mut self, index: u32) -> T {
+    pub(crate) fn remove(&mut self, index: u32) -> T {
         let value = self.slots[index as usize].take().expect("the caller knows that it is there");
         self.free.push(index);
         value
     }
 
-    pub(super) fn get(&self, index: u32) -> Option<&T> {
+    pub(crate) fn get(&self, index: u32) -> Option<&T> {
         self.slots.get(index as usize)?.as_ref()
     }
 
-    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
         self.slots.get_mut(index as usize)?.as_mut()
     }
 
     /// The value that the caller knows to be there.
-    pub(super) fn at(&self, index: u32) -> &T {
+    pub(crate) fn at(&self, index: u32) -> &T {
         self.get(index).expect("the caller knows that it is there")
     }
 
     /// The value that the caller knows to be there.
-    pub(super) fn at_mut(&mut self, index: u32) -> &mut T {
+    pub(crate) fn at_mut(&mut self, index: u32) -> &mut T {
         self.get_mut(index).expect("the caller knows that it is there")
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
+        self.slots.into_iter().flatten()
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().flatten()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0..).zip(&self.slots).filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
     }
 }
