@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use self::inner::Inner;
 pub use self::options::{Options, Shutdown, WaitError};
-use self::state::State;
 use crate::counters::Snapshot;
 use crate::events::Events;
 use crate::job::{Id, Job, Outcome, Refused, State as JobState};
