@@ -2,12 +2,16 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use benches::queue_bodies::{DISPATCH_CAP, DISPATCH_KEY_CAP, DISPATCH_KEYS, two_threads};
 use benches::{Body, Run};
 use priority_queue::PriorityQueue;
+use tokio::sync::Semaphore;
 
 /// All bodies of this module.
-pub const BODIES: &[Body] = &[
+pub(crate) const BODIES: &[Body] = &[
     Body { case: "queue/push-pop-8", subject: "binary-heap", prepare: || heap(8) },
     Body { case: "queue/push-pop-10k", subject: "binary-heap", prepare: || heap(10_000) },
     Body { case: "queue/push-pop-1m", subject: "binary-heap", prepare: || heap(1_000_000) },
@@ -28,6 +32,7 @@ pub const BODIES: &[Body] = &[
     Body { case: "queue/cancel-8", subject: "priority-queue", prepare: || remove(8) },
     Body { case: "queue/cancel-10k", subject: "priority-queue", prepare: || remove(10_000) },
     Body { case: "queue/cancel-1m", subject: "priority-queue", prepare: || remove(1_000_000) },
+    Body { case: "queue/dispatch", subject: "tokio-semaphores", prepare: semaphores },
 ];
 
 /// Ageing of a class in the unit of a job's number, as ours has 60 s at a job per microsecond.
@@ -99,5 +104,36 @@ fn remove(jobs: u64) -> Run {
             ids[at] = number;
             number += 1;
         }
+    })
+}
+
+/// What one does without a queue: a task per job, which takes a permit of its key and one of all.
+/// There is no order, no bound on what waits, and no cancellation by id.
+fn semaphores() -> Run {
+    let runtime = two_threads();
+    let all = Arc::new(Semaphore::new(DISPATCH_CAP));
+    let keys: Vec<_> =
+        (0..DISPATCH_KEYS).map(|_| Arc::new(Semaphore::new(DISPATCH_KEY_CAP))).collect();
+    let done = Arc::new(AtomicU64::new(0));
+    let mut expected = 0;
+    Box::new(move |iterations| {
+        let (all, keys, count) = (Arc::clone(&all), keys.clone(), Arc::clone(&done));
+        let submits = async move {
+            let mut tasks = Vec::new();
+            for key in keys.iter().cycle().take(usize::try_from(iterations).expect("it fits")) {
+                let (all, key, count) = (Arc::clone(&all), Arc::clone(key), Arc::clone(&count));
+                tasks.push(tokio::spawn(async move {
+                    let _of_key = key.acquire().await.expect("it is not closed");
+                    let _of_all = all.acquire().await.expect("it is not closed");
+                    count.fetch_add(1, Ordering::Relaxed);
+                }));
+            }
+            for task in tasks {
+                task.await.expect("nothing panics");
+            }
+        };
+        runtime.block_on(runtime.spawn(submits)).expect("nothing panics");
+        expected += iterations;
+        assert_eq!(expected, done.load(Ordering::Relaxed));
     })
 }

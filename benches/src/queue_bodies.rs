@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use queue::{Finish, Id, Job, Rules, Scheduler};
+use queue::{Finish, Id, Job, Queue, Rules, Scheduler, Work};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{Body, Gate, Run};
 
@@ -15,6 +16,7 @@ pub const BODIES: &[Body] = &[
     Body { case: "queue/cancel-8", subject: "ours", prepare: || cancel(8) },
     Body { case: "queue/cancel-10k", subject: "ours", prepare: || cancel(10_000) },
     Body { case: "queue/cancel-1m", subject: "ours", prepare: || cancel(1_000_000) },
+    Body { case: "queue/dispatch", subject: "ours", prepare: dispatch },
 ];
 
 /// What is demanded of ours.
@@ -22,7 +24,16 @@ pub const GATES: &[(&str, Gate)] = &[
     ("queue/push-pop-10k", Gate::AtMostNanos(200.0)),
     ("queue/push-pop-10k-keys", Gate::AtMostNanos(200.0)),
     ("queue/cancel-10k", Gate::AtMostNanos(250.0)),
+    // 400 000 jobs a second.
+    ("queue/dispatch", Gate::AtMostNanos(2500.0)),
 ];
+
+/// Keys of the dispatched jobs.
+pub const DISPATCH_KEYS: u64 = 100;
+/// How many of them may run, in all.
+pub const DISPATCH_CAP: usize = 64;
+/// How many of them may run, of one key.
+pub const DISPATCH_KEY_CAP: usize = 4;
 
 /// The classes that jobs take in turn.
 const CLASSES: u64 = 4;
@@ -71,5 +82,37 @@ fn cancel(jobs: u64) -> Run {
             number += 1;
         }
         assert_eq!(jobs, scheduler.counters().queued());
+    })
+}
+
+/// A runtime on two threads, as both cores of the machine that we measure on.
+///
+/// # Panics
+///
+/// When the system gives no threads.
+pub fn two_threads() -> Runtime {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build();
+    runtime.expect("the system gives two threads")
+}
+
+/// One job that does nothing, submitted, run and ended; the line is bounded at 10 000, and the
+/// submitter waits for room.
+fn dispatch() -> Run {
+    let runtime = two_threads();
+    let rules = Rules { cap: DISPATCH_CAP, key_cap: DISPATCH_KEY_CAP, ..Rules::default() };
+    let queue = runtime.block_on(async { Queue::new(rules) });
+    let mut done = 0;
+    Box::new(move |iterations| {
+        let submitter = queue.clone();
+        let submits = async move {
+            for number in 0..iterations {
+                let job = Job::new(number % DISPATCH_KEYS, Work::new(async {}));
+                submitter.submit(job).await.expect("it is not shut down");
+            }
+            submitter.idle().await;
+        };
+        runtime.block_on(runtime.spawn(submits)).expect("nothing panics");
+        done += iterations;
+        assert_eq!(done, queue.snapshot().counters.done);
     })
 }

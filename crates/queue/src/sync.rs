@@ -11,7 +11,7 @@ mod checked {
     use shuttle::sync::{Mutex as Checked, MutexGuard};
 
     /// The checker's mutex with the interface of ours: no poison.
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub(crate) struct Mutex<T>(Checked<T>);
 
     impl<T> Mutex<T> {
@@ -21,10 +21,6 @@ mod checked {
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().expect("no holder panics")
-        }
-
-        pub(crate) fn get_mut(&mut self) -> &mut T {
-            self.0.get_mut().expect("no holder panics")
         }
     }
 }
