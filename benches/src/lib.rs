@@ -17,6 +17,7 @@ pub mod memory_files;
 mod meter;
 pub mod sampler;
 pub mod pool_bodies;
+pub mod queue_bodies;
 pub mod std_bodies;
 pub mod suite;
 

@@ -1,0 +1,144 @@
+//! What follows from each change of a lane.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use super::account::{Account, allowance};
+use super::rank::{Rank, nanos};
+use super::ready::{Place, Standing};
+use super::{Scheduler, Slot};
+use crate::job::{Id, Job, State};
+use crate::rules::Overflow;
+
+impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
+    /// The job that has not ended and bears the unique name of this one.
+    pub(crate) fn twin_of(&self, job: &Job<K, J>) -> Option<Id> {
+        self.uniques.get(job.unique.as_ref()?).copied()
+    }
+
+    /// The worst-ranked job of all, if it ranks behind this rank and may be shed.
+    pub(super) fn worst_behind(&self, rank: Rank) -> Option<Id> {
+        let (worst, lane) = self.worst.last_key_value().filter(|(worst, _)| rank < **worst)?;
+        Some(Id { sequence: worst.sequence, index: self.lanes.at(*lane).jobs[worst] })
+    }
+
+    pub(super) fn shed(&mut self, id: Id) -> (Id, J) {
+        self.counters.shed += 1;
+        (id, self.take_queued(id.index).work)
+    }
+
+    pub(super) fn enqueue(&mut self, job: Job<K, J>, rank: Rank) -> Id {
+        self.sequence += 1;
+        self.counters.submitted += 1;
+        let lane = self.lanes.find_or_insert(&job.key);
+        let id = Id { sequence: rank.sequence, index: self.slots.next_index() };
+        let deadline_ns =
+            job.queue_timeout.map(|timeout| self.now_ns.saturating_add(nanos(timeout)));
+        if let Some(deadline_ns) = deadline_ns {
+            self.deadlines.insert((deadline_ns, id.index));
+        }
+        if let Some(unique) = &job.unique {
+            self.uniques.insert(Arc::clone(unique), id);
+        }
+        self.slots.insert(Slot {
+            rank,
+            lane,
+            class: job.class,
+            state: State::Queued,
+            cost: job.cost.max(1),
+            deadline_ns,
+            unique: job.unique,
+            work: job.work,
+        });
+        self.lanes.at_mut(lane).jobs.insert(rank, id.index);
+        self.settle(lane);
+        id
+    }
+
+    /// Starts the best job of a lane whose turn it is.
+    pub(super) fn start_head_of(&mut self, index: u32) -> Id {
+        let lane = self.lanes.at_mut(index);
+        let (rank, job) = lane.jobs.pop_first().expect("a ready lane has a job");
+        let slot = self.slots.at_mut(job);
+        slot.state = State::Running;
+        if let Some(deadline_ns) = slot.deadline_ns {
+            self.deadlines.remove(&(deadline_ns, job));
+        }
+        lane.running += 1;
+        self.counters.started += 1;
+        self.stamp += 1;
+        let account = lane.account.as_mut().expect("a ready lane has an account");
+        account.pay(slot.cost, allowance(self.rules.quantum, lane.weight), self.stamp);
+        self.settle(index);
+        Id { sequence: rank.sequence, index: job }
+    }
+
+    /// Takes a queued job out of everything; the caller counts why.
+    pub(super) fn take_queued(&mut self, index: u32) -> Slot<J> {
+        let slot = self.slots.remove(index);
+        if let Some(deadline_ns) = slot.deadline_ns {
+            self.deadlines.remove(&(deadline_ns, index));
+        }
+        self.forget_unique(&slot);
+        self.lanes.at_mut(slot.lane).jobs.remove(&slot.rank);
+        self.settle(slot.lane);
+        slot
+    }
+
+    pub(super) fn forget_unique(&mut self, slot: &Slot<J>) {
+        if let Some(unique) = &slot.unique {
+            self.uniques.remove(unique);
+        }
+    }
+
+    /// Brings what is known of a lane in step with the lane, after whatever changed it: where it
+    /// stands among the ready ones, its worst job, whether there is any need to remember it.
+    pub(super) fn settle(&mut self, index: u32) {
+        self.settle_standing(index);
+        if self.rules.overflow == Overflow::ShedLowest {
+            self.settle_worst(index);
+        }
+        let lane = self.lanes.at_mut(index);
+        if lane.is_idle() {
+            lane.account = None;
+            if !lane.has_settings() {
+                self.lanes.remove(index);
+            }
+        }
+    }
+
+    fn settle_standing(&mut self, index: u32) {
+        let lane = self.lanes.at_mut(index);
+        let old = lane.standing;
+        let head = lane.eligible_head(self.rules.key_cap);
+        let new = head.map(|head| {
+            let class = self.ageing.class_at(head.top_at_ns, self.now_ns);
+            let allowance = allowance(self.rules.quantum, lane.weight);
+            let account = lane.account.get_or_insert_with(|| {
+                self.stamp += 1;
+                Account::new(class, &self.rounds, self.stamp, allowance)
+            });
+            if old.is_none_or(|old| old.place.class != class) {
+                account.enter(class, &self.rounds, allowance);
+            }
+            let better_at_ns =
+                (class != 0).then(|| self.ageing.better_at_ns(head.top_at_ns, class));
+            let place = Place { class, round: account.round, stamp: account.stamp };
+            Standing { place, better_at_ns }
+        });
+        if old != new {
+            lane.standing = new;
+            self.ready.change(index, old, new);
+        }
+    }
+
+    fn settle_worst(&mut self, index: u32) {
+        let lane = self.lanes.at_mut(index);
+        let worst = lane.worst();
+        if lane.indexed_worst != worst {
+            lane.indexed_worst.map(|old| self.worst.remove(&old));
+            worst.map(|new| self.worst.insert(new, index));
+            lane.indexed_worst = worst;
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What a journal is told, and what it brings back.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use queue::{
+    Entry, Job, Journal, MemoryJournal, Options, Outcome, Queue, Record, Refusal, Rules, Shutdown,
+    Unfinished, Work,
+};
+
+use crate::worlds::{Gate, no_op, settle};
+
+fn options(journal: &MemoryJournal<&'static str>) -> Options<&'static str> {
+    Options { journal: Some(Box::new(journal.clone())), ..Options::default() }
+}
+
+fn notes(journal: &mut MemoryJournal<&'static str>) -> Vec<(String, bool)> {
+    let note = |unfinished: &Unfinished<_>| {
+        (String::from_utf8(unfinished.note.to_vec()).unwrap(), unfinished.started)
+    };
+    journal.replay().unwrap().iter().map(note).collect()
+}
+
+#[tokio::test]
+async fn what_a_shutdown_cuts_short_is_unfinished_and_all_else_is_over() {
+    let mut journal = MemoryJournal::new();
+    let queue = Queue::with_options(Rules { cap: 2, ..Rules::default() }, options(&journal));
+    let gate = Gate::new();
+    let noted = |name: &str| Job::new("a", gate.work().noted(name.as_bytes()));
+
+    let done = queue.submit(noted("done")).await.unwrap();
+    gate.open(1);
+    done.await;
+    queue.submit(noted("running")).await.unwrap();
+    queue.submit(no_op("a")).await.unwrap();
+    queue.pause(&"b");
+    queue.submit(Job { key: "b", class: 3, cost: 9, ..noted("queued") }).await.unwrap();
+    let cancelled = queue.submit(Job { key: "b", ..noted("cancelled") }).await.unwrap();
+    queue.cancel(cancelled.id());
+    settle().await;
+    let expected = [("running".to_owned(), true), ("queued".to_owned(), false)];
+    assert_eq!(expected[..], notes(&mut journal));
+
+    let stop = tokio::spawn(async move { queue.shutdown(Shutdown::Abort).await });
+    settle().await;
+    stop.abort();
+    assert_eq!(expected[..], notes(&mut journal));
+    let unfinished = journal.replay().unwrap().pop().unwrap();
+    assert_eq!(("b", 3, 9), (unfinished.key, unfinished.class, unfinished.cost));
+}
+
+#[tokio::test]
+async fn a_replayed_job_keeps_its_record() {
+    let mut journal = MemoryJournal::new();
+    let queue = Queue::with_options(Rules { cap: 0, ..Rules::default() }, options(&journal));
+    queue.submit(Job::new("a", Work::new(async {}).noted(*b"x"))).await.unwrap();
+    drop(queue);
+
+    let queue = Queue::with_options(Rules::default(), options(&journal));
+    let unfinished = journal.replay().unwrap().pop().unwrap();
+    queue.pause(&"a");
+    let ticket = queue.submit(unfinished.clone().into_job(Work::new(async {}))).await.unwrap();
+    assert_eq!(vec![unfinished], journal.replay().unwrap(), "it is not recorded a second time");
+    queue.resume(&"a");
+    assert_eq!(Outcome::Done, ticket.await);
+    assert_eq!(0, journal.replay().unwrap().len());
+}
+
+/// Fails from the second call on.
+struct Broken(Arc<AtomicUsize>);
+
+impl Broken {
+    fn write(&self) -> io::Result<()> {
+        let calls = self.0.fetch_add(1, Ordering::SeqCst);
+        if calls == 0 { Ok(()) } else { Err(io::Error::other("no space left")) }
+    }
+}
+
+impl Journal<&'static str> for Broken {
+    fn submitted(&mut self, _: &Record<'_, &'static str>) -> io::Result<Entry> {
+        self.write().map(|()| Entry(0))
+    }
+
+    fn started(&mut self, _: Entry) -> io::Result<()> {
+        self.write()
+    }
+
+    fn ended(&mut self, _: Entry, _: Outcome) -> io::Result<()> {
+        self.write()
+    }
+
+    fn replay(&mut self) -> io::Result<Vec<Unfinished<&'static str>>> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn a_broken_journal_refuses_new_jobs_and_lets_old_ones_end() {
+    let journal: Box<dyn Journal<_>> = Box::new(Broken(Arc::default()));
+    let options = Options { journal: Some(journal), ..Options::default() };
+    let queue = Queue::with_options(Rules::default(), options);
+    let noted = || Job::new("a", Work::new(async {}).noted(*b"x"));
+    let ticket = queue.submit(noted()).await.unwrap();
+    assert_eq!(Outcome::Done, ticket.await);
+    assert_eq!(2, queue.snapshot().journal_failures);
+
+    let refused = queue.submit(noted()).await.unwrap_err();
+    assert!(matches!(refused.why, Refusal::Journal(_)), "{refused}");
+    assert_eq!(Outcome::Done, queue.submit(no_op("a")).await.unwrap().await);
+}

@@ -1,0 +1,22 @@
+//! What the queue promises, through its public API.
+
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "tokio")]
+mod cancelling;
+#[cfg(feature = "tokio")]
+mod journal;
+mod known_failures;
+#[cfg(feature = "tokio")]
+mod room;
+#[cfg(feature = "tokio")]
+mod running;
+mod scheduler;
+#[cfg(feature = "tokio")]
+mod shutting_down;
+#[cfg(feature = "tokio")]
+mod waiting;
+#[cfg(feature = "tokio")]
+mod watching;
+#[cfg(feature = "tokio")]
+mod worlds;

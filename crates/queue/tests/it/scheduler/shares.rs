@@ -1,0 +1,130 @@
+//! Q6: keys share by weight and declared cost.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use queue::{Finish, Job, Rules, Scheduler};
+
+const NOW: Duration = Duration::ZERO;
+
+fn starts_of(scheduler: &mut Scheduler<&'static str, ()>, n_starts: usize) -> Vec<&'static str> {
+    let mut keys = Vec::new();
+    for _ in 0..n_starts {
+        let id = scheduler.next(NOW).expect("there are more jobs");
+        keys.push(*scheduler.key(id).unwrap());
+        scheduler.finish(id, Finish::Done);
+    }
+    keys
+}
+
+#[test]
+fn keys_of_one_class_take_turns() {
+    let mut scheduler = Scheduler::new(Rules::default());
+    for key in ["a", "b", "c"] {
+        for _ in 0..3 {
+            scheduler.push(Job::new(key, ()), NOW).unwrap();
+        }
+    }
+    assert_eq!(["a", "b", "c", "a", "b", "c"], starts_of(&mut scheduler, 6)[..]);
+}
+
+#[test]
+fn a_heavier_key_starts_more() {
+    let mut scheduler = Scheduler::new(Rules::default());
+    scheduler.set_weight(&"a", NonZeroU32::new(3).unwrap());
+    for key in ["a", "b"] {
+        for _ in 0..9 {
+            scheduler.push(Job::new(key, ()), NOW).unwrap();
+        }
+    }
+    assert_eq!(["a", "a", "a", "b", "a", "a", "a", "b"], starts_of(&mut scheduler, 8)[..]);
+}
+
+#[test]
+fn a_key_of_large_jobs_starts_fewer() {
+    let mut scheduler = Scheduler::new(Rules::default());
+    for _ in 0..9 {
+        scheduler.push(Job { cost: 4, ..Job::new("large", ()) }, NOW).unwrap();
+        scheduler.push(Job::new("small", ()), NOW).unwrap();
+    }
+    let starts = starts_of(&mut scheduler, 10);
+    assert_eq!(2, starts.iter().filter(|key| **key == "large").count());
+}
+
+/// A key that comes late has no claim on what it missed, and pays for nothing that others had.
+#[test]
+fn a_late_key_gets_its_share_from_now_on() {
+    let mut scheduler = Scheduler::new(Rules::default());
+    for _ in 0..90 {
+        scheduler.push(Job::new("early", ()), NOW).unwrap();
+    }
+    starts_of(&mut scheduler, 50);
+    for _ in 0..20 {
+        scheduler.push(Job::new("late", ()), NOW).unwrap();
+    }
+    let starts = starts_of(&mut scheduler, 20);
+    assert_eq!(10, starts.iter().filter(|key| **key == "late").count());
+}
+
+/// Premise: a key at its cap leaves the ring with each start. It must not leave its debts behind.
+#[test]
+fn a_key_that_is_blocked_now_and_then_still_pays() {
+    let mut scheduler = Scheduler::new(Rules { cap: 1, key_cap: 1, ..Rules::default() });
+    for _ in 0..50 {
+        scheduler.push(Job { cost: 10, ..Job::new("large", ()) }, NOW).unwrap();
+        scheduler.push(Job::new("small", ()), NOW).unwrap();
+    }
+    let starts = starts_of(&mut scheduler, 44);
+    assert_eq!(4, starts.iter().filter(|key| **key == "large").count());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    /// Of two keys that always have jobs, served ÷ weight differs by less than the quantum and one
+    /// job's cost ÷ weight.
+    #[test]
+    fn backlogged_keys_differ_by_a_quantum_and_a_job(
+        weights in prop::collection::vec(1_u32..8, 2..6),
+        costs in prop::collection::vec(1_u64..50, 300),
+        quantum in 1_u64..60,
+        cap in 1_usize..5,
+    ) {
+        const COST_MAX: u64 = 49;
+        let rules = Rules { cap, quantum, ..Rules::default() };
+        let mut scheduler = Scheduler::<usize, u64>::new(rules);
+        let n_keys = weights.len();
+        let mut left = vec![0_u64; n_keys];
+        for (key, weight) in weights.iter().enumerate() {
+            scheduler.set_weight(&key, NonZeroU32::new(*weight).unwrap());
+        }
+        for (number, cost) in costs.iter().enumerate() {
+            let key = number % n_keys;
+            scheduler.push(Job { cost: *cost, ..Job::new(key, *cost) }, NOW).unwrap();
+            left[key] += 1;
+        }
+        let mut served = vec![0_u64; n_keys];
+        let mut running = VecDeque::new();
+        // While all of them have jobs.
+        while left.iter().all(|left| 0 < *left) {
+            let Some(id) = scheduler.next(NOW) else {
+                scheduler.finish(running.pop_front().unwrap(), Finish::Done);
+                continue;
+            };
+            running.push_back(id);
+            let key = *scheduler.key(id).unwrap();
+            served[key] += *scheduler.work(id).unwrap();
+            left[key] -= 1;
+            for a in 0..n_keys {
+                for b in 0..n_keys {
+                    let (w_a, w_b) = (u64::from(weights[a]), u64::from(weights[b]));
+                    // served[a] / w_a − served[b] / w_b < quantum + COST_MAX / w_a, times both.
+                    let bound = served[b] * w_a + quantum * w_a * w_b + COST_MAX * w_b;
+                    prop_assert!(served[a] * w_b < bound, "{served:?}");
+                }
+            }
+        }
+    }
+}

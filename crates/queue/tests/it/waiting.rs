@@ -1,0 +1,137 @@
+//! Waiting for the end of jobs, and ends that come from waiting.
+
+use std::time::Duration;
+
+use queue::{Job, Outcome, Queue, Rules, WaitError};
+use tokio::time::Instant;
+
+use crate::worlds::{Gate, load, no_op, settle};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Q8: before, during and after.
+#[tokio::test(start_paused = true)]
+async fn all_who_wait_learn_of_the_end() {
+    let (queue, gate) = (Queue::new(Rules { cap: 1, ..Rules::default() }), Gate::new());
+    queue.submit(gate.job("a")).await.unwrap();
+    let ticket = queue.submit(gate.job("a")).await.unwrap();
+    let id = ticket.id();
+    let waiter = |queue: &Queue<&'static str>| {
+        let queue = queue.clone();
+        tokio::spawn(async move { queue.wait(id, 100 * SECOND).await })
+    };
+    let before: Vec<_> = (0..50).map(|_| waiter(&queue)).collect();
+    settle().await;
+    gate.open(1);
+    settle().await;
+    let during: Vec<_> = (0..50).map(|_| waiter(&queue)).collect();
+    settle().await;
+    gate.open(1);
+    for waiter in before.into_iter().chain(during) {
+        assert_eq!(Ok(Outcome::Done), waiter.await.unwrap());
+    }
+    assert_eq!(Ok(Outcome::Done), queue.wait(id, Duration::ZERO).await);
+    assert_eq!(Outcome::Done, ticket.await);
+}
+
+/// Q8.
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_gives_up_leaves_the_job_alone() {
+    let (queue, gate) = (Queue::new(Rules::default()), Gate::new());
+    let ticket = queue.submit(gate.job("a")).await.unwrap();
+    let start = Instant::now();
+    assert_eq!(Err(WaitError::TimedOut), queue.wait(ticket.id(), SECOND).await);
+    assert_eq!(SECOND, start.elapsed());
+    drop(tokio::time::timeout(SECOND, queue.wait(ticket.id(), 9 * SECOND)).await);
+    assert_eq!((0, 1), load(&queue));
+    gate.open(1);
+    assert_eq!(Outcome::Done, ticket.await);
+}
+
+#[tokio::test]
+async fn ends_are_remembered_up_to_a_limit() {
+    let options = queue::Options { history_max: 2, ..queue::Options::default() };
+    let queue = Queue::with_options(Rules::default(), options);
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let ticket = queue.submit(no_op("a")).await.unwrap();
+        ids.push(ticket.id());
+        ticket.await;
+    }
+    assert_eq!(Err(WaitError::Unknown), queue.wait(ids[0], SECOND).await);
+    assert_eq!(Ok(Outcome::Done), queue.wait(ids[1], SECOND).await);
+    assert_eq!(Ok(Outcome::Done), queue.wait(ids[2], SECOND).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_queued_for_too_long_ends() {
+    let (queue, gate) = (Queue::new(Rules { cap: 1, ..Rules::default() }), Gate::new());
+    queue.submit(gate.job("a")).await.unwrap();
+    let start = Instant::now();
+    let patient = Job { queue_timeout: Some(9 * SECOND), ..gate.job("a") };
+    let patient = queue.submit(patient).await.unwrap();
+    settle().await;
+    // The timer sleeps for the patient one and has to be woken for this one.
+    let hasty = Job { queue_timeout: Some(2 * SECOND), ..gate.job("a") };
+    let hasty = queue.submit(hasty).await.unwrap();
+
+    assert_eq!(Outcome::TimedOut, hasty.await);
+    assert_eq!(2 * SECOND, start.elapsed());
+    assert_eq!(Outcome::TimedOut, patient.await);
+    assert_eq!(9 * SECOND, start.elapsed());
+
+    settle().await;
+    let later = Job { queue_timeout: Some(SECOND), ..gate.job("a") };
+    assert_eq!(Outcome::TimedOut, queue.submit(later).await.unwrap().await);
+    assert_eq!((10 * SECOND, 1), (start.elapsed(), gate.started()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_out_of_the_queue_does_not_hold_for_running_jobs() {
+    let (queue, gate) = (Queue::new(Rules::default()), Gate::new());
+    let job = Job { queue_timeout: Some(SECOND), ..gate.job("a") };
+    let ticket = queue.submit(job).await.unwrap();
+    tokio::time::sleep(5 * SECOND).await;
+    assert_eq!(None, ticket.outcome());
+    gate.open(1);
+    assert_eq!(Outcome::Done, ticket.await);
+}
+
+#[tokio::test]
+async fn a_second_job_of_a_unique_name_joins_the_first() {
+    let (queue, gate) = (Queue::new(Rules::default()), Gate::new());
+    let named = || Job { unique: Some("model".into()), ..gate.job("a") };
+    let first = queue.submit(named()).await.unwrap();
+    let second = queue.submit(named()).await.unwrap();
+    assert_eq!((first.id(), true, false), (second.id(), second.is_joined(), first.is_joined()));
+    gate.open(1);
+    assert_eq!((Outcome::Done, Outcome::Done), (first.await, second.await));
+    assert_eq!((1, 1), (gate.started(), queue.snapshot().counters.joined));
+
+    let third = queue.submit(named()).await.unwrap();
+    assert!(!third.is_joined(), "the first is over");
+    gate.open(1);
+    third.await;
+}
+
+/// The premise: the joining job is dropped, and its destructor uses the queue.
+#[tokio::test]
+async fn a_job_that_joins_is_dropped_outside_of_the_lock() {
+    struct Asks(Queue<&'static str>);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            self.0.snapshot();
+        }
+    }
+    let (queue, gate) = (Queue::new(Rules::default()), Gate::new());
+    let first = Job { unique: Some("model".into()), ..gate.job("a") };
+    let first = queue.submit(first).await.unwrap();
+    let asks = Asks(queue.clone());
+    let work = queue::Work::new(async move {
+        let _asks = asks;
+    });
+    let second = Job { unique: Some("model".into()), ..Job::new("a", work) };
+    assert!(queue.try_submit(second).unwrap().is_joined());
+    gate.open(1);
+    first.await;
+}
