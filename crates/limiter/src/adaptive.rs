@@ -79,8 +79,8 @@ pub struct Sample {
     pub finished: Moment,
     /// What it has brought, in bytes or requests; 0 when it failed.
     pub amount: u64,
-    /// How many were in flight just before it ended, itself included. Below the limit, the limit was not
-    /// what held goodput back, so the sample says nothing about it.
+    /// How many were in flight or waiting to be just before it ended, itself included. Below three
+    /// quarters of the limit the limit was not what held goodput back, and the sample says nothing.
     pub in_flight: usize,
 }
 

@@ -138,7 +138,8 @@ impl AdaptivePermit {
     }
 
     fn report(&self, amount: u64) {
-        let (begun, in_flight) = (self.begun, self.limit.in_flight());
+        let permits = &self.limit.permits;
+        let (begun, in_flight) = (self.begun, permits.in_flight() + permits.waiting());
         self.limit.learn(|controller, finished| {
             controller.observe(Sample { begun, finished, amount, in_flight });
         });

@@ -1,5 +1,6 @@
 //! A limit per key, in bounded memory.
 
+use std::borrow::Borrow;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::Hash;
@@ -28,7 +29,7 @@ const SWEEP_MAX: usize = 64;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let options = KeyedOptions { rate: "60/m".parse()?, burst: "10".parse()?, keys_max: 10_000 };
-/// let clients = Keyed::new(options);
+/// let clients: Keyed<String> = Keyed::new(options);
 /// clients.get("alice")?.try_acquire(10)?;
 /// assert!(clients.get("alice")?.try_acquire(1).is_err());
 /// assert!(clients.get("bob")?.try_acquire(1).is_ok());
@@ -71,7 +72,7 @@ struct Keys<K> {
     order: VecDeque<K>,
 }
 
-impl<K: Eq + Hash + Clone> Keyed<K> {
+impl<K: Eq + Hash> Keyed<K> {
     /// Returns limits that know nothing of each other.
     pub fn new(options: KeyedOptions) -> Self {
         Self::build(options, None)
@@ -92,16 +93,19 @@ impl<K: Eq + Hash + Clone> Keyed<K> {
     /// # Errors
     ///
     /// [`KeyedError`] for a new key when there is no room for it. Keys that are known are always served.
-    pub fn get(&self, key: impl Into<K>) -> Result<Limiter, KeyedError> {
-        let key = key.into();
+    pub fn get<Q>(&self, key: &Q) -> Result<Limiter, KeyedError>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
         let mut keys = self.keys.lock();
-        if let Some(limiter) = keys.limiters.get(&key) {
+        if let Some(limiter) = keys.limiters.get(key) {
             return Ok(limiter.clone());
         }
         keys.make_room(self.options.keys_max)?;
         let limiter = self.make()?;
-        keys.order.push_back(key.clone());
-        keys.limiters.insert(key, limiter.clone());
+        keys.order.push_back(key.to_owned());
+        keys.limiters.insert(key.to_owned(), limiter.clone());
         Ok(limiter)
     }
 

@@ -181,16 +181,25 @@ impl State {
     fn poll(&mut self, ticket: Ticket, now: Moment, cx: &Context<'_>) -> (Option<Grant>, Vec<Waker>) {
         self.waiters.wait(ticket, cx);
         self.tree.dispatch(now);
-        if self.leader.is_none_or(|leader| leader == ticket) {
+        let mut woken = self.hand_out();
+        let granted = self.waiters.take(ticket);
+        // One that has been granted must not lead: it would never look again.
+        if granted.is_none() && self.leader.is_none_or(|leader| leader == ticket) {
             self.leader = Some(ticket);
             self.timer_set_for = self.tree.next_wake().unwrap_or(Moment::MAX);
         }
-        let woken = self.settle();
-        (self.waiters.take(ticket), woken)
+        self.appoint(&mut woken);
+        (granted, woken)
     }
 
     /// Hands out the grants, sees to it that somebody leads, and returns whom to wake.
     fn settle(&mut self) -> Vec<Waker> {
+        let mut woken = self.hand_out();
+        self.appoint(&mut woken);
+        woken
+    }
+
+    fn hand_out(&mut self) -> Vec<Waker> {
         let mut woken = Vec::new();
         while let Some(grant) = self.tree.next_grant() {
             if self.leader == Some(grant.ticket) {
@@ -198,7 +207,6 @@ impl State {
             }
             woken.extend(self.waiters.grant(grant.ticket, grant));
         }
-        self.appoint(&mut woken);
         woken
     }
 

@@ -4,23 +4,21 @@
 mod real {
     pub(crate) use std::sync::atomic::{AtomicBool, Ordering};
 
-    pub(crate) use parking_lot::{Mutex, MutexGuard};
+    pub(crate) use parking_lot::Mutex;
 }
 
 #[cfg(feature = "loom")]
 mod checked {
     pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
-    use loom::sync::Mutex as Inner;
-    pub(crate) use loom::sync::MutexGuard;
+    use loom::sync::{Mutex as Inner, MutexGuard};
 
     super::mutex_without_poison!();
 }
 
 #[cfg(all(feature = "shuttle", not(feature = "loom")))]
 mod checked {
-    use shuttle::sync::Mutex as Inner;
-    pub(crate) use shuttle::sync::MutexGuard;
     pub(crate) use shuttle::sync::atomic::{AtomicBool, Ordering};
+    use shuttle::sync::{Mutex as Inner, MutexGuard};
 
     super::mutex_without_poison!();
 }

@@ -51,7 +51,8 @@ impl Epoch {
             return;
         }
         self.latest = self.latest.max(sample.finished);
-        let is_saturated = limit <= sample.in_flight;
+        // Those that ended together with this one may not have been replaced yet.
+        let is_saturated = limit <= sample.in_flight + limit.div_ceil(4);
         let Some(batch_began) = self.batch_began.filter(|_| is_saturated) else {
             // The clock starts with a sample that ends: what it brought was brought before.
             self.start_batch(is_saturated);

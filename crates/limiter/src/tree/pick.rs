@@ -150,6 +150,8 @@ impl Tree {
             return Ok(grant.taken_at);
         }
         self.cancel_unasked(ticket);
+        // All that can be granted has been: nobody need look again before the next wake.
+        self.dispatch(self.now);
         Err(NotUntil::new(behind))
     }
 
