@@ -23,7 +23,8 @@ use crate::Moment;
 /// long; where goodput has collapsed and stays so, it halves the limit until goodput is back, and
 /// climbs again from there, by single steps.
 ///
-/// A step is a 16th of the limit, at least 1.
+/// A step is a 16th of the limit, at least 1. A measurement lasts until its standard error tells the
+/// possible answers apart.
 ///
 /// # Examples
 ///
@@ -42,8 +43,7 @@ use crate::Moment;
 ///
 /// # Source
 ///
-/// Ours: a bracketing search for the maximum of a unimodal function under noise (batch means with their
-/// standard error decide how long to measure). Gradient controllers, such as Netflix's concurrency
+/// Ours: a bracketing search for the maximum of a unimodal function under noise, on batch means. Gradient controllers, such as Netflix's concurrency
 /// limits, follow latency, which says nothing where the far side merely shares out its bandwidth.
 #[derive(Clone, Debug)]
 pub struct AdaptiveConcurrency {
@@ -137,8 +137,9 @@ impl AdaptiveConcurrency {
         self.progress = self.progress.max(sample.finished);
         let limit = self.limit();
         self.epoch.observe(sample, limit);
-        if let Some(goodput) = self.epoch.goodput(self.options.epoch_min) {
-            self.decide(goodput, sample.finished);
+        let goodput = self.epoch.goodput(self.options.epoch_min);
+        if let Some(goodput) = goodput.filter(|goodput| self.search.is_clear(goodput)) {
+            self.decide(goodput.mean, sample.finished);
         }
     }
 

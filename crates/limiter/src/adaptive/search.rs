@@ -1,5 +1,7 @@
 //! The search for the knee, from one measurement to the next.
 
+use super::epoch::Goodput;
+
 /// Goodput must rise by this much for a doubled limit to pay.
 const GAIN_MIN: f64 = 0.05;
 
@@ -17,13 +19,29 @@ const DROPS_MIN: u32 = 2;
 
 /// Measurements between the first two looks beyond the settled limit, and at most between later ones.
 const PATIENCE_MIN: u32 = 4;
-const PATIENCE_MAX: u32 = 64;
+const PATIENCE_MAX: u32 = 16;
 
-/// After so many measurements a collapse is no longer held against a limit.
-const CEILING_LASTS: u32 = 512;
+/// After so many measurements, a quarter of an hour of the shortest, a collapse is no longer held
+/// against a limit.
+const CEILING_LASTS: u32 = 4096;
+
+/// Measurements that goodput may take to recover from a collapse, before the limit is halved: what began
+/// during the collapse still has to end.
+const RECOVERY_MAX: u32 = 4;
 
 /// What a settled goodput moves towards a new measurement.
 const SMOOTHING: f64 = 0.1;
+
+/// No measurement counts whose standard error is a larger share of its mean.
+const ERROR_MAX: f64 = 0.02;
+
+/// Batches after which a measurement ends, however noisy; and where a step away from the settled limit
+/// is judged, which is the least difference there is.
+const BATCHES_MAX: usize = 32;
+const LOOK_BATCHES_MAX: usize = 128;
+
+/// An answer is clear when so many standard errors lie between it and where it would be another.
+const ERRORS_APART: f64 = 2.0;
 
 /// Where the search stands. Pure: measurements in, limits out.
 #[derive(Clone, Debug)]
@@ -39,6 +57,14 @@ pub(super) struct Search {
     peak: f64,
     /// The greatest limit known to be worse than `best` for being too low; `None` if unknown.
     below: Option<usize>,
+    /// Lower limits have been tried, or half the best has been seen to be worse: it is not a collapse
+    /// that this search has begun in.
+    surveyed: bool,
+    /// What the next climb adds to the best.
+    stride: usize,
+    /// The last look upward paid. If the next does too, the capacity has grown; one alone may be the
+    /// knee between two steps.
+    rises: bool,
     /// The least limit at which goodput collapsed, and for how many more measurements that counts.
     ceiling: Option<(usize, u32)>,
 }
@@ -56,19 +82,20 @@ enum Goal {
     /// Try a higher limit, as long as it pays.
     Climb,
     /// Back at the best after a collapse: has goodput recovered?
-    Recover { beyond: usize },
+    Recover { beyond: usize, tries: u32 },
     /// Narrow down between the best and a limit that was no better.
     SearchUp { beyond: usize },
     /// Narrow down between a limit that is too low and the best.
     SearchDown { below: usize },
-    /// Halve the limit, as long as that costs nothing; goodput has risen by it since `from`.
+    /// Halve the limit down to the least: only so is a collapse left that lasts until the limit is far
+    /// below the knee. Goodput has risen by it since `from`.
     Descend { from: Option<usize> },
     /// Stay; so many measurements until the next look, and so many that showed a drop.
     Hold { measured: u32, patience: u32, drops: u32, look_up: bool },
-    /// Look one step up.
-    LookUp { patience: u32 },
-    /// Look one step down.
-    LookDown { patience: u32 },
+    /// Look one step up; a gain must be seen twice.
+    LookUp { patience: u32, seen: bool },
+    /// Look one step down; that it costs nothing must be seen twice.
+    LookDown { patience: u32, seen: bool },
 }
 
 impl Search {
@@ -81,6 +108,9 @@ impl Search {
             best: Level { limit: start, goodput: 0.0 },
             peak: 0.0,
             below: None,
+            surveyed: false,
+            stride: start,
+            rises: false,
             ceiling: None,
         }
     }
@@ -105,16 +135,37 @@ impl Search {
         match self.goal {
             Goal::Begin => self.begin(tried),
             Goal::Climb => self.climbed(tried),
-            Goal::Recover { beyond } => self.recovered(tried, beyond),
+            Goal::Recover { beyond, tries } => self.recovered(tried, beyond, tries),
             Goal::SearchUp { beyond } => self.searched_up(tried, beyond),
             Goal::SearchDown { below } => self.searched_down(tried, below),
             Goal::Descend { from } => self.descended(tried, from),
             Goal::Hold { measured, patience, drops, look_up } => {
                 self.held(tried, measured, patience, drops, look_up);
             }
-            Goal::LookUp { patience } => self.looked_up(tried, patience),
-            Goal::LookDown { patience } => self.looked_down(tried, patience),
+            Goal::LookUp { patience, seen } => self.looked_up(tried, patience, seen),
+            Goal::LookDown { patience, seen } => self.looked_down(tried, patience, seen),
         }
+    }
+
+    /// Whether a longer measurement at this limit would change nothing.
+    pub(super) fn is_clear(&self, goodput: &Goodput) -> bool {
+        let best = self.best.goodput;
+        let gain = self.gain(self.limit) * best;
+        let near = self.near_best(self.limit);
+        let borders = match self.goal {
+            Goal::Begin => [0.0, 0.0],
+            Goal::Climb | Goal::SearchUp { .. } | Goal::LookUp { .. } => [gain, COLLAPSED * best],
+            Goal::Recover { .. } | Goal::Hold { .. } => [DROPPED * best, 0.0],
+            Goal::SearchDown { .. } | Goal::LookDown { .. } => [near, 0.0],
+            Goal::Descend { .. } => [near, (1.0 + GAIN_MIN) * best],
+        };
+        let apart = |border: &f64| ERRORS_APART * goodput.error <= (goodput.mean - border).abs();
+        let is_good = goodput.error <= ERROR_MAX * goodput.mean;
+        let batches_max = match self.goal {
+            Goal::LookUp { .. } | Goal::LookDown { .. } => LOOK_BATCHES_MAX,
+            _ => BATCHES_MAX,
+        };
+        batches_max <= goodput.n_batches || (is_good && borders.iter().all(apart))
     }
 
     fn begin(&mut self, tried: Level) {
@@ -124,13 +175,16 @@ impl Search {
         self.climb();
     }
 
-    /// Tries the next higher limit: twice the best, by single steps where a collapse is remembered.
+    /// Tries the next higher limit: by strides that double, by single steps where a collapse is
+    /// remembered.
     fn climb(&mut self) {
         let limit = self.best.limit;
         let next = match self.ceiling {
-            None => (limit * 2).min(self.max),
-            Some((ceiling, _)) => (limit + step(limit)).min(ceiling - 1).min(self.max),
+            None => limit + self.stride.min(limit),
+            Some((ceiling, _)) => (limit + step(limit)).min(ceiling - 1),
         };
+        self.stride = self.stride.saturating_mul(2);
+        let next = next.min(self.max);
         if next <= limit {
             return self.search_down();
         }
@@ -149,16 +203,21 @@ impl Search {
     fn no_better_at(&mut self, tried: Level) {
         if tried.goodput < COLLAPSED * self.best.goodput {
             self.ceiling = Some((tried.limit, CEILING_LASTS));
-            return self.aim(Goal::Recover { beyond: tried.limit }, self.best.limit);
+            let recover = Goal::Recover { beyond: tried.limit, tries: 1 };
+            return self.aim(recover, self.best.limit);
         }
+        self.peak = self.peak.max(tried.goodput);
         self.search_up(tried.limit);
     }
 
-    fn recovered(&mut self, tried: Level, beyond: usize) {
-        if tried.goodput < DROPPED * self.best.goodput {
+    fn recovered(&mut self, tried: Level, beyond: usize, tries: u32) {
+        if DROPPED * self.best.goodput <= tried.goodput {
+            return self.search_up(beyond);
+        }
+        if RECOVERY_MAX <= tries {
             return self.descend(tried);
         }
-        self.search_up(beyond);
+        self.goal = Goal::Recover { beyond, tries: tries + 1 };
     }
 
     fn search_up(&mut self, beyond: usize) {
@@ -181,7 +240,7 @@ impl Search {
     fn search_down(&mut self) {
         let limit = self.best.limit;
         match self.below {
-            None if self.min < limit => self.halve(None),
+            _ if !self.surveyed && self.min < limit => self.halve(limit, None),
             Some(below) if step(limit) < limit - below => {
                 self.aim(Goal::SearchDown { below }, usize::midpoint(below, limit));
             }
@@ -204,37 +263,36 @@ impl Search {
         self.best = tried;
         self.peak = tried.goodput;
         self.below = None;
-        if self.limit <= self.min {
+        if tried.limit <= self.min {
+            self.stride = 1;
             return self.climb();
         }
-        self.halve(None);
+        self.halve(tried.limit, None);
     }
 
-    fn halve(&mut self, from: Option<usize>) {
-        let half = (self.best.limit / 2).max(self.min);
-        self.aim(Goal::Descend { from }, half);
+    fn halve(&mut self, limit: usize, from: Option<usize>) {
+        self.aim(Goal::Descend { from }, (limit / 2).max(self.min));
     }
 
     fn descended(&mut self, tried: Level, from: Option<usize>) {
-        if !self.is_near_best(tried) {
-            self.below = Some(tried.limit);
-            return self.turn_round(from);
-        }
         let recovers = (1.0 + GAIN_MIN) * self.best.goodput < tried.goodput;
         let from = from.or_else(|| recovers.then_some(self.best.limit));
-        self.best = tried;
-        self.peak = self.peak.max(tried.goodput);
-        if tried.limit <= self.min {
-            return self.turn_round(from);
+        if self.is_near_best(tried) {
+            self.best = tried;
+            self.peak = self.peak.max(tried.goodput);
+            self.below = None;
+        } else {
+            self.below = self.below.or(Some(tried.limit));
         }
-        self.halve(from);
-    }
-
-    /// The way down has ended: where it has raised goodput, the knee may be above.
-    fn turn_round(&mut self, from: Option<usize>) {
+        if self.min < tried.limit {
+            return self.halve(tried.limit, from);
+        }
+        self.surveyed = true;
         match from {
+            // Where less has brought more, the knee may be above. (That goodput was low at `from` is no
+            // proof against `from`: the collapse may have lasted.)
             Some(from) => {
-                self.ceiling = Some((from, CEILING_LASTS));
+                self.stride = from.saturating_sub(self.best.limit).max(1);
                 self.climb();
             }
             None if self.best.limit <= self.min => self.hold(PATIENCE_MIN, true),
@@ -254,10 +312,12 @@ impl Search {
             self.goal = Goal::Hold { measured, patience, drops: drops + 1, look_up };
             return;
         }
-        // What has changed by little has changed for all limits alike.
-        let drift = 1.0 + SMOOTHING * (tried.goodput / self.best.goodput - 1.0);
-        self.best.goodput *= drift;
-        self.peak *= drift;
+        self.best.goodput += SMOOTHING * (tried.goodput - self.best.goodput);
+        self.peak = self.peak.max(self.best.goodput);
+        if self.best.goodput < DROPPED * self.peak {
+            // It has dropped little by little.
+            return self.descend(tried);
+        }
         if measured + 1 < patience {
             self.goal = Goal::Hold { measured: measured + 1, patience, drops: 0, look_up };
             return;
@@ -270,45 +330,71 @@ impl Search {
         let above = limit + step(limit);
         let ceiling = self.ceiling.map_or(usize::MAX, |(ceiling, _)| ceiling);
         if look_up && above <= self.max && above < ceiling {
-            return self.aim(Goal::LookUp { patience }, above);
+            return self.aim(Goal::LookUp { patience, seen: false }, above);
         }
         match limit.checked_sub(step(limit)).filter(|below| self.min <= *below) {
-            Some(below) => self.aim(Goal::LookDown { patience }, below),
+            Some(below) => self.aim(Goal::LookDown { patience, seen: false }, below),
             None => self.hold(patience, true),
         }
     }
 
-    fn looked_up(&mut self, tried: Level, patience: u32) {
+    fn looked_up(&mut self, tried: Level, patience: u32, seen: bool) {
         if self.pays(tried) {
+            if !seen {
+                return self.aim(Goal::LookUp { patience, seen: true }, tried.limit);
+            }
             self.improve(tried);
-            return self.climb();
+            if self.rises {
+                self.stride = step(tried.limit);
+                return self.climb();
+            }
+            self.rises = true;
+            return self.hold(PATIENCE_MIN, true);
         }
+        self.rises = false;
         if tried.goodput < COLLAPSED * self.best.goodput {
-            self.ceiling = Some((tried.limit, CEILING_LASTS));
+            return self.no_better_at(tried);
         }
         self.hold(patience, false);
     }
 
-    fn looked_down(&mut self, tried: Level, patience: u32) {
+    fn looked_down(&mut self, tried: Level, patience: u32, seen: bool) {
         if self.is_near_best(tried) {
+            if !seen {
+                return self.aim(Goal::LookDown { patience, seen: true }, tried.limit);
+            }
             self.best = tried;
         }
         self.hold((patience * 2).min(PATIENCE_MAX), true);
     }
 
-    /// Whether a higher limit brings enough more: 5 %, or half of what the limit was raised by.
+    /// Whether a higher limit brings enough more.
     fn pays(&self, tried: Level) -> bool {
-        let raised = tried.limit as f64 / self.best.limit as f64 - 1.0;
-        let gain = GAIN_MIN.min(raised / 2.0);
-        (1.0 + gain) * self.best.goodput < tried.goodput
+        self.gain(tried.limit) * self.best.goodput < tried.goodput
+    }
+
+    /// What goodput at a higher limit must exceed, as a multiple of the best: 5 % more, or half of what
+    /// the limit was raised by.
+    fn gain(&self, limit: usize) -> f64 {
+        let raised = limit as f64 / self.best.limit as f64 - 1.0;
+        1.0 + GAIN_MIN.min(raised / 2.0)
     }
 
     fn is_near_best(&self, tried: Level) -> bool {
-        NEAR_BEST * self.peak <= tried.goodput
+        self.near_best(tried.limit) <= tried.goodput
+    }
+
+    /// What goodput at a lower limit must reach: nearly the peak, and so much of the best that going back
+    /// up would not pay.
+    fn near_best(&self, limit: usize) -> f64 {
+        let lowered = 1.0 - limit as f64 / self.best.limit as f64;
+        let from_best = 1.0 - GAIN_MIN.min(lowered / 2.0);
+        (from_best * self.best.goodput).max(NEAR_BEST * self.peak)
     }
 
     fn improve(&mut self, tried: Level) {
         self.below = Some(self.best.limit);
+        self.surveyed |= 2 * self.best.limit <= tried.limit;
         self.best = tried;
         self.peak = self.peak.max(tried.goodput);
     }
@@ -322,4 +408,42 @@ impl Search {
 /// The least change of a limit that is worth a measurement: a 16th.
 fn step(limit: usize) -> usize {
     (limit / 16).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a search on an exact link and returns the limits that it tried until it settled.
+    #[track_caller]
+    fn tries(start: usize, link: impl Fn(usize) -> f64) -> Vec<usize> {
+        let mut search = Search::new(1, 64, start);
+        let mut tried = Vec::new();
+        while search.settled().is_none() {
+            assert!(tried.len() < 100, "never settles: {tried:?}");
+            tried.push(search.limit());
+            search.measured(link(search.limit()));
+        }
+        tried.push(search.limit());
+        tried
+    }
+
+    fn knee(knee: usize) -> impl Fn(usize) -> f64 {
+        move |limit| limit.min(knee) as f64
+    }
+
+    #[test]
+    fn a_knee_is_climbed_to_and_narrowed_down() {
+        let tried = vec![4, 8, 16, 32, 64, 48, 40, 36, 34, 24, 20, 18, 17, 18];
+        assert_eq!(tried, tries(4, knee(18)));
+    }
+
+    #[test]
+    fn one_is_found_from_anywhere() {
+        for start in 1..=64 {
+            let tried = tries(start, knee(1));
+            assert!(tried.len() <= 12, "{tried:?}");
+            assert_eq!(Some(&1), tried.last());
+        }
+    }
 }
