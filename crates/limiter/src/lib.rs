@@ -1,18 +1,54 @@
-//! How fast, and how many at once: limits that are exact, fair and safe to cancel.
-//!
-//! A *rate limit* here is a token bucket: tokens (bytes, requests, anything that counts) drip in at a
-//! rate, at most a burst of them is kept, and whoever wants some waits in line until they are there.
-//! A *concurrency limit* is a number of permits.
-//!
-//! # The guarantee
-//!
-//! Over any interval of length `t` at most `burst + rate · t` tokens are granted; and while somebody
-//! waits, no less than `rate · t` minus one request.
-//!
-//! # When to use it, and when not
-//!
-//! Use it to hold bytes per second or requests per second *inside one process*, where large and small
-//! requests share a limit. Do not use it to hold a limit across machines, and do not expect it to shape
-//! what the kernel has already taken from the network: a receive buffer fills at line rate.
-
+//! How fast, and how many at once.
 #![forbid(unsafe_code)]
+#[cfg(feature = "tokio")]
+mod adaptive_limit;
+mod adaptive;
+#[cfg(feature = "http-body")]
+mod body;
+mod bucket;
+mod burst;
+#[cfg(feature = "tokio")]
+mod concurrency;
+#[cfg(feature = "tokio")]
+mod handle;
+#[cfg(feature = "tokio")]
+mod keyed;
+mod moment;
+mod rate;
+#[cfg(feature = "tokio")]
+mod seam;
+#[cfg(feature = "tokio")]
+mod shared;
+mod slots;
+mod stats;
+#[cfg(feature = "tokio")]
+mod sync;
+#[cfg(feature = "tokio")]
+mod throttled;
+mod tree;
+#[cfg(feature = "tokio")]
+mod waiters;
+
+pub use adaptive::{AdaptiveConcurrency, AdaptiveError, AdaptiveOptions, Sample};
+#[cfg(feature = "tokio")]
+pub use adaptive_limit::{AdaptiveLimit, AdaptivePermit};
+#[cfg(feature = "http-body")]
+pub use body::ThrottledBody;
+pub use bucket::{NotUntil, TokenBucket};
+pub use burst::{Burst, BurstError};
+#[cfg(feature = "tokio")]
+pub use concurrency::{ConcurrencyLimit, ConcurrencyPermit};
+#[cfg(feature = "tokio")]
+pub use handle::{Limiter, Permit, RetryAt};
+#[cfg(feature = "tokio")]
+pub use keyed::{Keyed, KeyedError, KeyedOptions};
+pub use moment::Moment;
+pub use rate::{Rate, RateError, text::ParseError};
+#[cfg(any(feature = "loom", feature = "shuttle"))]
+#[doc(hidden)]
+pub use seam::Clock;
+pub use slots::{SlotTicket, Slots};
+pub use stats::{Stats, WaitHistogram};
+#[cfg(feature = "tokio")]
+pub use throttled::Throttled;
+pub use tree::{Grant, NodeId, Share, ShareError, Ticket, Tree};

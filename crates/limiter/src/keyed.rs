@@ -1,0 +1,169 @@
+//! A limit per key, in bounded memory.
+
+use std::borrow::Borrow;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::hash::Hash;
+
+use crate::sync::Mutex;
+use crate::{Burst, Limiter, Rate, Share, ShareError};
+
+/// How many keys are looked at for one that can be forgotten, when a new key finds no room.
+const SWEEP_MAX: usize = 64;
+
+/// A limiter for each key (a client, an API key, a host), made when first asked for.
+///
+/// At most `keys_max` keys are remembered. A key whose bucket is full again and that nobody holds a
+/// handle of can be forgotten without any effect: a new one is just like it. So the bound never lets a
+/// client have more than its limit; where no key can be forgotten, new ones are refused.
+///
+/// # Cost
+///
+/// A lock and a look-up in a hash map; for a new key when there is no room, a look at up to 64 others.
+///
+/// # Examples
+///
+/// ```
+/// use limiter::{Keyed, KeyedOptions};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let options = KeyedOptions { rate: "60/m".parse()?, burst: "10".parse()?, keys_max: 10_000 };
+/// let clients: Keyed<String> = Keyed::new(options);
+/// clients.get("alice")?.try_acquire(10)?;
+/// assert!(clients.get("alice")?.try_acquire(1).is_err());
+/// assert!(clients.get("bob")?.try_acquire(1).is_ok());
+/// # Ok(())
+/// # }
+/// ```
+pub struct Keyed<K> {
+    options: KeyedOptions,
+    parent: Option<Limiter>,
+    keys: Mutex<Keys<K>>,
+}
+
+/// What each key of a [`Keyed`] may have, and how many keys are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyedOptions {
+    /// The rate of each key.
+    pub rate: Rate,
+    /// The burst of each key.
+    pub burst: Burst,
+    /// The largest number of keys remembered.
+    pub keys_max: usize,
+}
+
+/// Why a new key is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyedError {
+    /// As many keys as may be remembered are in use, or have been so lately.
+    TooManyKeys {
+        /// The largest number of keys remembered.
+        keys_max: usize,
+    },
+    /// The common limit takes no more children.
+    Share(ShareError),
+}
+
+struct Keys<K> {
+    limiters: HashMap<K, Limiter>,
+    /// All keys, the one to be looked at next first.
+    order: VecDeque<K>,
+}
+
+impl<K: Eq + Hash> Keyed<K> {
+    /// Returns limits that know nothing of each other.
+    pub fn new(options: KeyedOptions) -> Self {
+        Self::build(options, None)
+    }
+
+    /// Returns limits that share another one, by equal weights.
+    pub fn under(parent: Limiter, options: KeyedOptions) -> Self {
+        Self::build(options, Some(parent))
+    }
+
+    fn build(options: KeyedOptions, parent: Option<Limiter>) -> Self {
+        let keys = Keys { limiters: HashMap::new(), order: VecDeque::new() };
+        Self { options, parent, keys: Mutex::new(keys) }
+    }
+
+    /// Returns the limiter of a key.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyedError`] for a new key when there is no room for it. Keys that are known are always served.
+    pub fn get<Q>(&self, key: &Q) -> Result<Limiter, KeyedError>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
+        let mut keys = self.keys.lock();
+        if let Some(limiter) = keys.limiters.get(key) {
+            return Ok(limiter.clone());
+        }
+        keys.make_room(self.options.keys_max)?;
+        let limiter = self.make()?;
+        keys.order.push_back(key.to_owned());
+        keys.limiters.insert(key.to_owned(), limiter.clone());
+        Ok(limiter)
+    }
+
+    /// Returns the number of keys remembered.
+    pub fn len(&self) -> usize {
+        self.keys.lock().limiters.len()
+    }
+
+    /// Whether no key is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn make(&self) -> Result<Limiter, KeyedError> {
+        let KeyedOptions { rate, burst, .. } = self.options;
+        let Some(parent) = &self.parent else {
+            return Ok(Limiter::new(rate, burst));
+        };
+        let share = Share { ceiling: rate, burst, ..Share::default() };
+        parent.child(share).map_err(KeyedError::Share)
+    }
+}
+
+impl<K: Eq + Hash> Keys<K> {
+    /// Forgets a key if there are too many for another.
+    fn make_room(&mut self, keys_max: usize) -> Result<(), KeyedError> {
+        if self.limiters.len() < keys_max {
+            return Ok(());
+        }
+        for _ in 0..self.order.len().min(SWEEP_MAX) {
+            let Some(key) = self.order.pop_front() else {
+                break;
+            };
+            if self.limiters.get(&key).is_some_and(Limiter::is_like_new) {
+                self.limiters.remove(&key);
+                return Ok(());
+            }
+            self.order.push_back(key);
+        }
+        Err(KeyedError::TooManyKeys { keys_max })
+    }
+}
+
+impl<K> fmt::Debug for Keyed<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyed").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for KeyedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyKeys { keys_max } => {
+                write!(f, "all {keys_max} keys are in use: refuse this one, or allow more")
+            }
+            Self::Share(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for KeyedError {}

@@ -1,0 +1,13 @@
+//! What the crate promises, through its public interface.
+
+mod adaptive;
+#[cfg(feature = "http-body")]
+mod body;
+mod bucket;
+mod concurrency;
+mod keyed;
+mod model;
+mod real_time;
+mod throttled;
+mod tree;
+mod waiting;
