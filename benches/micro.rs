@@ -6,15 +6,28 @@
 #[path = "peers/memory_peers.rs"]
 mod memory_peers;
 
+#[path = "peers/pool_peers.rs"]
+mod pool_peers;
+#[path = "peers/queue_peers.rs"]
+mod queue_peers;
+
 use std::process::ExitCode;
 
 use benches::suite::{self, micro};
-use benches::{Body, Gate, memory_bodies, std_bodies};
+use benches::{Body, Gate, memory_bodies, pool_bodies, queue_bodies, std_bodies};
 
 /// Who answers: our bodies, then the peers'.
-const BODIES: &[&[Body]] = &[std_bodies::BODIES, memory_bodies::BODIES, memory_peers::BODIES];
+const BODIES: &[&[Body]] = &[
+    std_bodies::BODIES,
+    memory_bodies::BODIES,
+    memory_peers::BODIES,
+    pool_bodies::BODIES,
+    pool_peers::BODIES,
+    queue_bodies::BODIES,
+    queue_peers::BODIES,
+];
 /// What is demanded of ours.
-const GATES: &[&[(&str, Gate)]] = &[memory_bodies::GATES];
+const GATES: &[&[(&str, Gate)]] = &[memory_bodies::GATES, pool_bodies::GATES, queue_bodies::GATES];
 
 fn main() -> ExitCode {
     suite::main(&micro::cases(&by_case(&BODIES.concat()), &GATES.concat()))

@@ -35,6 +35,14 @@ pub enum Gate {
         /// The largest allowed ratio of the medians.
         ratio_max: f64,
     },
+    /// One iteration of `ours` takes at most this many nanoseconds more than one of the subject `peer`, in
+    /// the same run.
+    AtMostNanosAbove {
+        /// The subject to compare with.
+        peer: &'static str,
+        /// The largest allowed difference of the medians, in nanoseconds.
+        nanos_max: f64,
+    },
     /// One iteration of `ours` takes at most this many nanoseconds.
     AtMostNanos(f64),
 }

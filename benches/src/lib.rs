@@ -15,9 +15,9 @@ mod body;
 pub mod memory_bodies;
 pub mod memory_files;
 mod meter;
-pub mod sampler;
 pub mod pool_bodies;
 pub mod queue_bodies;
+pub mod sampler;
 pub mod std_bodies;
 pub mod suite;
 

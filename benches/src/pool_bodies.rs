@@ -24,8 +24,10 @@ pub const BODIES: &[Body] = &[
 ];
 
 /// What `ours` has to reach.
-pub const GATES: &[(&str, Gate)] =
-    &[("pool/get", Gate::AtMostTimes { peer: "deadpool", ratio_max: 0.8 })];
+pub const GATES: &[(&str, Gate)] = &[
+    ("pool/get", Gate::AtMostTimes { peer: "deadpool", ratio_max: 0.8 }),
+    ("pool/http", Gate::AtMostNanosAbove { peer: "bare", nanos_max: 1000.0 }),
+];
 
 /// Tasks for each connection where they compete.
 pub const TASKS_PER_CONNECTION: usize = 4;

@@ -39,6 +39,13 @@ impl Samples {
         interval(&sorted, 0.5, 0.95)
     }
 
+    /// How many nanoseconds more than the other's this one takes, round by round.
+    #[must_use]
+    pub fn above(&self, other: &Self) -> Self {
+        let differences = self.nanos.iter().zip(&other.nanos).map(|(ours, theirs)| ours - theirs);
+        Self { subject: self.subject, nanos: differences.collect() }
+    }
+
     /// How many times the other's time this one takes, round by round.
     #[must_use]
     pub fn times(&self, other: &Self, seed: u64) -> Option<PairedRatio> {

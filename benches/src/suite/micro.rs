@@ -20,13 +20,11 @@ pub fn cases(bodies: &[Body], gates: &[(&'static str, Gate)]) -> Vec<Case> {
         let gates_of_case =
             || gates.iter().filter(|(case, _)| *case == name).map(|(_, gate)| *gate);
         for gate in gates_of_case() {
-            if let Gate::AtMostTimes { peer, ratio_max } = gate {
-                cases.extend(against(name, &of_case, peer, ratio_max));
-            }
+            cases.extend(against(name, &of_case, gate));
         }
         let nanos_max = gates_of_case().find_map(|gate| match gate {
             Gate::AtMostNanos(nanos_max) => Some(nanos_max),
-            Gate::AtMostTimes { .. } => None,
+            _ => None,
         });
         cases.push(alone(name, of_case, nanos_max));
     }
@@ -78,34 +76,51 @@ fn split(samples: &[Samples]) -> (&Samples, impl Iterator<Item = &Samples>) {
     (&samples[ours], others.map(|(_, samples)| samples))
 }
 
-/// Our time in multiples of a peer's.
-fn against(name: &str, bodies: &[Body], peer: &'static str, ratio_max: f64) -> Option<Case> {
+/// Our time beside a peer's; `None` when the gate names no peer, or nobody of that name answers.
+fn against(name: &str, bodies: &[Body], gate: Gate) -> Option<Case> {
+    let (peer, what) = match gate {
+        Gate::AtMostTimes { peer, .. } => (peer, "vs"),
+        Gate::AtMostNanosAbove { peer, .. } => (peer, "above"),
+        Gate::AtMostNanos(_) => return None,
+    };
     let by = |subject: &str| bodies.iter().find(|body| body.subject == subject).copied();
     let pair = [by(OURS)?, by(peer)?];
-    let name = format!("{name}/vs/{peer}");
+    let name = format!("{name}/{what}/{peer}");
     Some(Case {
         name: name.clone(),
         seed_case: None,
         expected_s: 0.1,
         paired: false,
         run: Box::new(move |context| {
-            let mut record = ratio(&name, &pair, ratio_max, context);
-            confirm(&mut record, || ratio(&name, &pair, ratio_max, context));
+            let mut record = beside(&name, &pair, gate, context);
+            confirm(&mut record, || beside(&name, &pair, gate, context));
             record
         }),
     })
 }
 
-fn ratio(name: &str, pair: &[Body; 2], ratio_max: f64, context: &Context) -> CaseRecord {
+fn beside(name: &str, pair: &[Body; 2], gate: Gate, context: &Context) -> CaseRecord {
     let samples = sample(pair, rounds(context.mode), context.seed);
-    let mut record = CaseRecord::new(name, "ratio");
-    record.n = samples[0].nanos.len() as u64;
-    if let Some(ratio) = samples[0].times(&samples[1], context.seed) {
-        record.value = Some(ratio.median);
-        record.interval = Some(ratio.interval);
-    }
+    let (ours, theirs) = (&samples[0], &samples[1]);
+    let mut record = match gate {
+        Gate::AtMostNanosAbove { nanos_max, .. } => {
+            let above = ours.above(theirs);
+            let mut record = CaseRecord::new(name, "ns");
+            (record.value, record.interval) = (Some(above.median()), above.interval());
+            record.judge(Limit::at_most(nanos_max));
+            record
+        }
+        Gate::AtMostTimes { ratio_max, .. } | Gate::AtMostNanos(ratio_max) => {
+            let mut record = CaseRecord::new(name, "ratio");
+            let ratio = ours.times(theirs, context.seed);
+            record.value = ratio.map(|ratio| ratio.median);
+            record.interval = ratio.map(|ratio| ratio.interval);
+            record.judge(Limit::at_most(ratio_max));
+            record
+        }
+    };
+    record.n = ours.nanos.len() as u64;
     record.beside = samples.iter().map(|s| (format!("{}_ns", s.subject), s.median())).collect();
-    record.judge(Limit::at_most(ratio_max));
     record
 }
 

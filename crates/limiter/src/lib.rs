@@ -1,8 +1,8 @@
 //! How fast, and how many at once.
 #![forbid(unsafe_code)]
+mod adaptive;
 #[cfg(feature = "tokio")]
 mod adaptive_limit;
-mod adaptive;
 #[cfg(feature = "http-body")]
 mod body;
 mod bucket;

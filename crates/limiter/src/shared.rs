@@ -126,8 +126,7 @@ impl Shared {
         loop {
             let now = self.clock.now();
             let mut state = self.state.lock();
-            let ticket =
-                *claim.ticket.get_or_insert_with(|| state.tree.enqueue(node, tokens, now));
+            let ticket = *claim.ticket.get_or_insert_with(|| state.tree.enqueue(node, tokens, now));
             let (granted, woken) = state.poll(ticket, now, cx);
             let timer_set_for = (state.leader == Some(ticket)).then_some(state.timer_set_for);
             drop(state);
@@ -178,7 +177,12 @@ impl Shared {
 
 impl State {
     /// Dispatches, and returns what the ticket has been granted; else notes whom to wake for it.
-    fn poll(&mut self, ticket: Ticket, now: Moment, cx: &Context<'_>) -> (Option<Grant>, Vec<Waker>) {
+    fn poll(
+        &mut self,
+        ticket: Ticket,
+        now: Moment,
+        cx: &Context<'_>,
+    ) -> (Option<Grant>, Vec<Waker>) {
         self.waiters.wait(ticket, cx);
         self.tree.dispatch(now);
         let mut woken = self.hand_out();

@@ -6,8 +6,8 @@ mod turns;
 
 use std::collections::VecDeque;
 
-pub use self::node::{Share, ShareError};
 use self::node::{Node, Waiting};
+pub use self::node::{Share, ShareError};
 use self::turns::{Member, OWN};
 use crate::{Burst, Moment, NotUntil, Rate, Stats, TokenBucket};
 
@@ -180,12 +180,7 @@ impl Tree {
     /// # Panics
     ///
     /// When `node` was removed.
-    pub fn try_take(
-        &mut self,
-        node: NodeId,
-        tokens: u64,
-        now: Moment,
-    ) -> Result<Moment, NotUntil> {
+    pub fn try_take(&mut self, node: NodeId, tokens: u64, now: Moment) -> Result<Moment, NotUntil> {
         let index = self.index(node);
         self.advance(now);
         if 0 < self.waiting {
