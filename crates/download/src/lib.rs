@@ -10,6 +10,38 @@
 //! Use it for large files and whole model repositories that must arrive complete and right, on links
 //! that stall and servers that change their mind. For one small request an HTTP client is simpler.
 //!
-//! Nothing is implemented yet.
+//! # What is here
+//!
+//! [`Downloader`] fetches one file. Its decisions are pure, read no clock and open nothing: [`Parts`] says
+//! what to fetch next, [`Ledger`] what is here, [`ContentRange`] whether an answer is the one asked for,
+//! [`Validator`] whether it is still the same object, [`Route`] how far to follow redirects, [`Backoff`]
+//! when to try again.
 
 #![forbid(unsafe_code)]
+
+mod ask;
+mod digest;
+mod error;
+mod hasher;
+mod job;
+mod journal;
+mod ledger;
+mod parts;
+mod range;
+mod redirect;
+mod retry;
+mod seam;
+mod store;
+mod transfer;
+mod validator;
+
+pub use digest::{Digest, DigestError};
+pub use error::{Error, ErrorKind};
+pub use job::{Event, FetchOptions, Fetched, How, Job, Verified};
+pub use ledger::Ledger;
+pub use parts::{Arrival, Flight, Next, Parts, PartsOptions};
+pub use range::{ByteRange, ContentRange, RangeMismatch};
+pub use redirect::{HOPS_MAX, RedirectError, Route, origin};
+pub use retry::{Backoff, Patience, Quota, RETRY_AFTER_MAX, retry_after};
+pub use transfer::Downloader;
+pub use validator::{Changed, Validator};

@@ -1,0 +1,247 @@
+//! One question to a server: redirects followed, the answer held against the question.
+
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use pool::http::{Body, Client};
+use url::Url;
+
+use crate::error::{Error, ErrorKind};
+use crate::range::{ByteRange, ContentRange};
+use crate::redirect::{Route, origin};
+use crate::retry::retry_after;
+use crate::seam;
+use crate::validator::{Changed, Validator};
+
+/// What servers are told about us.
+const USER_AGENT: &str = concat!("download/", env!("CARGO_PKG_VERSION"));
+
+/// An answer that may be used.
+pub(crate) enum Answer {
+    /// The whole object from its first byte on: the server does not know ranges, or was not asked for one.
+    Whole { body: Body, validator: Validator },
+    /// Bytes of it.
+    Part { body: Body, range: ByteRange, validator: Validator },
+    /// There are no bytes in the object.
+    Empty { validator: Validator },
+}
+
+/// An answer that may not.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Worth another attempt, perhaps after the time that the server asks for.
+    Transient { wish: Option<Duration>, error: Error },
+    /// It is another object than before.
+    Changed(Changed),
+    /// The server answers ranges wrongly: what was asked for has to be asked for without them.
+    BadRange(Error),
+    /// Not worth another attempt.
+    Fatal(Error),
+}
+
+impl Failure {
+    fn transient(error: Error) -> Self {
+        Self::Transient { wish: None, error }
+    }
+}
+
+/// Asks for bytes of one object.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    pub(crate) client: Client,
+    pub(crate) url: Url,
+    /// Headers of the user, which may be secrets: they go to the origin of `url` alone.
+    pub(crate) headers: HeaderMap,
+}
+
+impl Asker {
+    /// The address without its query and credentials: what may be told and kept.
+    pub(crate) fn address(&self) -> String {
+        format!("{}{}", origin(&self.url), self.url.path())
+    }
+
+    /// Asks for a range, or for all; `known` guards what is here already.
+    pub(crate) async fn ask(
+        &self,
+        range: Option<ByteRange>,
+        known: &Validator,
+    ) -> Result<Answer, Failure> {
+        let mut route = Route::new(self.url.clone());
+        loop {
+            let request = self.request(&route, range, known).map_err(Failure::Fatal)?;
+            let reply = self.client.send(request).await.map_err(no_reply)?;
+            if !is_redirect(reply.status()) {
+                return judge(reply, range, known);
+            }
+            let location = text(reply.headers(), header::LOCATION);
+            route.follow(location).map_err(|error| Failure::Fatal(error.into()))?;
+        }
+    }
+
+    fn request(
+        &self,
+        route: &Route,
+        range: Option<ByteRange>,
+        known: &Validator,
+    ) -> Result<Request<Full<Bytes>>, Error> {
+        let mut request = Request::get(route.url().as_str())
+            .body(Full::default())
+            .map_err(|e| Error::new(ErrorKind::Other, "the address cannot be asked").because(e))?;
+        let headers = request.headers_mut();
+        if route.keeps_credentials() {
+            headers.clone_from(&self.headers);
+        }
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        // Ranges of an encoded body would be ranges of something else.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(range) = range {
+            headers.insert(header::RANGE, value(&range.header())?);
+            // Some stores know only the one, some only the other; every 206 is compared anyway.
+            if let Some(guard) = known.guard() {
+                headers.insert(header::IF_RANGE, value(guard)?);
+                headers.insert(header::IF_MATCH, value(guard)?);
+            }
+        }
+        Ok(request)
+    }
+}
+
+fn value(text: &str) -> Result<HeaderValue, Error> {
+    let error = |e| Error::new(ErrorKind::Other, "a header that cannot be sent").because(e);
+    HeaderValue::from_str(text).map_err(|e: header::InvalidHeaderValue| error(e))
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The one value of a header; two that differ say nothing.
+fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    values.all(|other| other == first).then(|| first.to_str().ok()).flatten()
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+fn no_reply(error: pool::http::Error) -> Failure {
+    match &error {
+        pool::http::Error::InvalidRequest(_) => Failure::Fatal(
+            Error::new(ErrorKind::Other, "the address cannot be asked").because(error),
+        ),
+        _ => Failure::transient(Error::new(ErrorKind::Network, "no answer").because(error)),
+    }
+}
+
+/// Holds a reply against the question.
+fn judge(
+    reply: Response<Body>,
+    range: Option<ByteRange>,
+    known: &Validator,
+) -> Result<Answer, Failure> {
+    let (head, body) = reply.into_parts();
+    let headers = &head.headers;
+    match head.status {
+        StatusCode::OK => {
+            check_encoding(headers)?;
+            let validator = Validator::new(single(headers, header::ETAG), length(headers));
+            Ok(Answer::Whole { body, validator })
+        }
+        StatusCode::PARTIAL_CONTENT => {
+            check_encoding(headers)?;
+            let asked = range.ok_or_else(|| {
+                let message = "a partial answer to a question for all";
+                Failure::Fatal(Error::new(ErrorKind::Network, message))
+            })?;
+            part(headers, body, asked, known)
+        }
+        StatusCode::RANGE_NOT_SATISFIABLE => unsatisfiable(headers, range, known),
+        StatusCode::PRECONDITION_FAILED => {
+            let now = Validator::new(single(headers, header::ETAG), None);
+            Err(known.check(&now).map_or_else(Failure::Changed, |()| {
+                // It refuses the mark that it gave: then without it.
+                let message = "the server refuses the mark that it gave";
+                Failure::BadRange(Error::new(ErrorKind::Network, message))
+            }))
+        }
+        status => Err(refused(status, headers)),
+    }
+}
+
+fn part(
+    headers: &HeaderMap,
+    body: Body,
+    asked: ByteRange,
+    known: &Validator,
+) -> Result<Answer, Failure> {
+    let content_range = single(headers, header::CONTENT_RANGE);
+    let came = ContentRange::accept(content_range, asked, known.total());
+    let came = match came {
+        Ok(came) => came,
+        Err(crate::RangeMismatch::OtherSize { came, .. }) => {
+            let now = Validator::new(single(headers, header::ETAG), Some(came));
+            let changed = known.check(&now).expect_err("the sizes differ");
+            return Err(Failure::Changed(changed));
+        }
+        Err(mismatch) => {
+            let message = "the server answers ranges wrongly";
+            return Err(Failure::BadRange(
+                Error::new(ErrorKind::Network, message).because(mismatch),
+            ));
+        }
+    };
+    let total = came.total.or(known.total());
+    let validator = Validator::new(single(headers, header::ETAG), total);
+    known.check(&validator).map_err(Failure::Changed)?;
+    Ok(Answer::Part { body, range: came.range, validator })
+}
+
+/// 416: right for an object without bytes; otherwise the server has fewer bytes than we think, or errs.
+fn unsatisfiable(
+    headers: &HeaderMap,
+    range: Option<ByteRange>,
+    known: &Validator,
+) -> Result<Answer, Failure> {
+    let total = single(headers, header::CONTENT_RANGE);
+    let total: Option<u64> =
+        total.and_then(|text| text.trim().strip_prefix("bytes */")?.parse().ok());
+    let validator = Validator::new(single(headers, header::ETAG), total);
+    known.check(&validator).map_err(Failure::Changed)?;
+    if total == Some(0) && range.is_some_and(|range| range.start() == 0) {
+        return Ok(Answer::Empty { validator });
+    }
+    let message = "the server refuses a range of the object";
+    Err(Failure::BadRange(Error::new(ErrorKind::Network, message)))
+}
+
+fn check_encoding(headers: &HeaderMap) -> Result<(), Failure> {
+    let encoding = text(headers, header::CONTENT_ENCODING).unwrap_or("identity");
+    if encoding.eq_ignore_ascii_case("identity") {
+        return Ok(());
+    }
+    let message = "the server encodes the file although it was asked not to";
+    Err(Failure::Fatal(Error::new(ErrorKind::Network, message)))
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    single(headers, header::CONTENT_LENGTH)?.parse().ok()
+}
+
+fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {
+    let error = |kind| Error::new(kind, format!("the server answered {status}"));
+    match status.as_u16() {
+        404 | 410 => Failure::Fatal(error(ErrorKind::NotFound)),
+        401 | 403 | 407 | 451 => Failure::Fatal(error(ErrorKind::NotAllowed)),
+        408 | 425 | 429 | 500..=599 => {
+            let wish = text(headers, header::RETRY_AFTER);
+            let wish = wish.and_then(|wish| retry_after(wish, seam::date()));
+            Failure::Transient { wish, error: error(ErrorKind::Network) }
+        }
+        _ => Failure::Fatal(error(ErrorKind::Network)),
+    }
+}

@@ -1,0 +1,106 @@
+//! Why there is no file.
+
+use std::fmt;
+
+use memory::LogError;
+use memory::files::FileError;
+
+use crate::redirect::RedirectError;
+
+/// What kind of failure it was: what a caller branches on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The server does not have it.
+    NotFound,
+    /// The server does not give it to us.
+    NotAllowed,
+    /// What came is not what was asked for.
+    Integrity,
+    /// It cannot be written here.
+    Disk,
+    /// It cannot be had now.
+    Network,
+    /// Something else.
+    Other,
+}
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a file was not fetched; nothing stands at its final path that was not there before.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    object: String,
+    message: String,
+    source: Option<Source>,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, object: String::new(), message: message.into(), source: None }
+    }
+
+    pub(crate) fn because(mut self, source: impl Into<Source>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Names what was being fetched. An address is told without its query, which may be a secret.
+    pub(crate) fn of(mut self, object: &str) -> Self {
+        object.clone_into(&mut self.object);
+        self
+    }
+
+    /// Returns the kind of failure.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Returns what was being fetched: an address without its query.
+    #[must_use]
+    pub fn object(&self) -> &str {
+        &self.object
+    }
+
+    /// Whether what was fetched so far is kept, so that the next attempt goes on from there.
+    #[must_use]
+    pub fn is_resumable(&self) -> bool {
+        matches!(self.kind, ErrorKind::Network | ErrorKind::Disk)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.object {
+            "" => f.write_str(&self.message),
+            object => write!(f, "{object}: {}", self.message),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}
+
+impl From<FileError> for Error {
+    fn from(error: FileError) -> Self {
+        let message = if error.is_no_space() { "no space left" } else { "cannot write the file" };
+        Self::new(ErrorKind::Disk, message).because(error)
+    }
+}
+
+impl From<LogError> for Error {
+    fn from(error: LogError) -> Self {
+        Self::new(ErrorKind::Disk, "cannot write the journal").because(error)
+    }
+}
+
+impl From<RedirectError> for Error {
+    fn from(error: RedirectError) -> Self {
+        Self::new(ErrorKind::Network, "a redirect was not followed").because(error)
+    }
+}

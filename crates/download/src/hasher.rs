@@ -1,0 +1,201 @@
+//! The hash of a file while it is fetched: one thread, always at the frontier.
+//!
+//! Frames that arrive at the frontier are hashed from memory. Frames that are ahead of it are kept as long
+//! as there is room; the others are read back later, when they are still in the page cache: parts are
+//! drawn only a bounded lag ahead.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use memory::FileWriter;
+use memory::files::FileError;
+
+use crate::digest::{Digest, Running};
+use crate::ledger::Ledger;
+use crate::range::ByteRange;
+
+/// Frames on their way to the thread; a sender waits when there are more. Frames have 256 KiB at most.
+const FRAMES_MAX: usize = 16;
+/// Bytes of frames ahead of the frontier that are kept in memory.
+const AHEAD_BYTES_MAX: u64 = 8 << 20;
+/// Bytes that are read back at a time.
+const READ_BACK_BYTES: usize = 256 << 10;
+
+/// A frame that was written.
+struct Frame {
+    offset: u64,
+    bytes: Bytes,
+}
+
+/// What the thread tells: all bytes before `offset` are hashed, and the state there.
+pub(crate) struct Progress {
+    pub(crate) offset: u64,
+    pub(crate) running: Running,
+}
+
+/// The thread that hashes one file.
+pub(crate) struct Hasher {
+    frames: SyncSender<Frame>,
+    thread: JoinHandle<Result<Digest, FileError>>,
+}
+
+impl Hasher {
+    /// Starts over a file of `total` bytes of which `ledger` is written and `running` stands at `offset`.
+    /// `tell` is called on the thread after each step.
+    pub(crate) fn start(
+        total: u64,
+        ledger: Ledger,
+        (offset, running): (u64, Running),
+        writer: Arc<FileWriter>,
+        tell: impl FnMut(Progress) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (frames, incoming) = sync_channel(FRAMES_MAX);
+        let work =
+            Work { total, offset, running, ledger, ahead: BTreeMap::new(), ahead_bytes: 0, writer };
+        let thread = std::thread::Builder::new()
+            .name("hasher".to_owned())
+            .spawn(move || work.run(&incoming, tell))?;
+        Ok(Self { frames, thread })
+    }
+
+    /// Hands a written frame over. Waits while the thread is behind, which holds the network back.
+    pub(crate) fn push(&self, offset: u64, bytes: Bytes) {
+        // A thread that has ended says why in `finish`.
+        let _ = self.frames.send(Frame { offset, bytes });
+    }
+
+    /// Waits for the digest; every byte must have been pushed or been in the ledger.
+    pub(crate) fn finish(self) -> Result<Option<Digest>, FileError> {
+        drop(self.frames);
+        match self.thread.join() {
+            Ok(digest) => digest.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+struct Work {
+    total: u64,
+    offset: u64,
+    running: Running,
+    ledger: Ledger,
+    /// Frames ahead of the frontier, by offset.
+    ahead: BTreeMap<u64, Bytes>,
+    ahead_bytes: u64,
+    writer: Arc<FileWriter>,
+}
+
+impl Work {
+    fn run(
+        mut self,
+        incoming: &Receiver<Frame>,
+        mut tell: impl FnMut(Progress),
+    ) -> Result<Digest, FileError> {
+        self.advance(&mut tell)?;
+        while self.offset < self.total {
+            let Ok(frame) = incoming.recv() else { break };
+            self.take(frame);
+            self.advance(&mut tell)?;
+        }
+        Ok(self.running.finish())
+    }
+
+    fn take(&mut self, Frame { offset, bytes }: Frame) {
+        let end = offset + bytes.len() as u64;
+        if let Some(range) = ByteRange::new(offset, end) {
+            self.ledger.add(range);
+        }
+        let keeps = self.ahead_bytes + bytes.len() as u64 <= AHEAD_BYTES_MAX;
+        if self.offset < end && (keeps || offset <= self.offset) {
+            self.ahead_bytes += bytes.len() as u64;
+            if let Some(replaced) = self.ahead.insert(offset, bytes) {
+                self.ahead_bytes -= replaced.len() as u64;
+            }
+        }
+    }
+
+    /// Hashes all that is there at the frontier.
+    fn advance(&mut self, tell: &mut impl FnMut(Progress)) -> Result<(), FileError> {
+        let before = self.offset;
+        while self.offset < self.total && self.step()? {}
+        if before < self.offset {
+            tell(Progress { offset: self.offset, running: self.running.clone() });
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<bool, FileError> {
+        while let Some(entry) = self.ahead.first_entry()
+            && *entry.key() <= self.offset
+        {
+            let (offset, bytes) = entry.remove_entry();
+            self.ahead_bytes -= bytes.len() as u64;
+            // What was hashed already came twice.
+            let known = (self.offset - offset) as usize;
+            if let Some(new) = bytes.get(known..).filter(|new| !new.is_empty()) {
+                self.running.update(new);
+                self.offset += new.len() as u64;
+                return Ok(true);
+            }
+        }
+        self.read_back()
+    }
+
+    fn read_back(&mut self) -> Result<bool, FileError> {
+        let next_frame = self.ahead.keys().next().copied().unwrap_or(u64::MAX);
+        let end = self.ledger.ranges().find(|r| r.start() <= self.offset && self.offset < r.end());
+        let Some(end) = end.map(|range| range.end().min(next_frame)) else { return Ok(false) };
+        let mut buffer = vec![0; READ_BACK_BYTES.min((end - self.offset) as usize)];
+        let read = self.writer.read_at(&mut buffer, self.offset)?;
+        self.running.update(&buffer[..read]);
+        self.offset += read as u64;
+        Ok(0 < read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use memory::WriteOptions;
+    use memory::files::{FileSystem, OsFiles};
+
+    use super::*;
+    use crate::digest::Algorithm;
+
+    #[test]
+    fn any_order_of_frames_gives_the_digest_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let files: Arc<dyn FileSystem> = Arc::new(OsFiles::new());
+        let target = folder.path().join("file");
+        let bytes: Vec<u8> = (0..3_000_000_u32).map(|k| (k * 7 % 251) as u8).collect();
+        let mut expected = Running::new(Algorithm::Sha256, 0);
+        expected.update(&bytes);
+        let expected = expected.finish();
+
+        let pieces: Vec<(usize, usize)> =
+            (0..30).map(|k| (k * 100_000, (k + 1) * 100_000)).collect();
+        let orders: [fn(usize) -> usize; 3] = [|k| k, |k| 29 - k, |k| k * 7 % 30];
+        for order in orders {
+            let writer = FileWriter::create(&files, &target, WriteOptions::default()).unwrap();
+            let writer = Arc::new(writer);
+            let told = Arc::new(Mutex::new(0));
+            let last = Arc::clone(&told);
+            let start = (0, Running::new(Algorithm::Sha256, 3_000_000));
+            let tell = move |progress: Progress| *last.lock().unwrap() = progress.offset;
+            let hasher =
+                Hasher::start(3_000_000, Ledger::default(), start, Arc::clone(&writer), tell)
+                    .unwrap();
+            for k in 0..30 {
+                let (from, to) = pieces[order(k)];
+                writer.write_at(&bytes[from..to], from as u64).unwrap();
+                hasher.push(from as u64, Bytes::copy_from_slice(&bytes[from..to]));
+            }
+            assert_eq!(Some(expected), hasher.finish().unwrap());
+            assert_eq!(3_000_000, *told.lock().unwrap());
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! Which part next: the plan of one transfer over many connections.
+//!
+//! Pure: it is told what arrives and when, and says what to ask for. Parts are drawn in order and within
+//! a *lag* ahead of the frontier up to which the file is hashed, so that what is ahead stays in the page
+//! cache until the hash comes by. When all is drawn, connections that have nothing to do take half of
+//! what the largest part still lacks (*stealing*), or ask for the rest of a slow one a second time
+//! (*hedging*): a tail must not wait for the slowest.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::ledger::Ledger;
+use crate::range::ByteRange;
+
+/// How a transfer is cut.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PartsOptions {
+    /// A fresh part has at most this many bytes; may be changed between two draws.
+    pub part_bytes: u64,
+    /// No part is made smaller than this by stealing: a request costs a round trip.
+    pub part_bytes_min: u64,
+    /// No fresh part begins further than this ahead of the hashed frontier, in bytes; so nothing lies
+    /// further ahead than this and one part.
+    pub lag_bytes: u64,
+    /// A part that received nothing for this long has stalled.
+    pub stall_timeout: Duration,
+}
+
+impl Default for PartsOptions {
+    fn default() -> Self {
+        Self {
+            part_bytes: 8 << 20,
+            part_bytes_min: 256 << 10,
+            lag_bytes: 64 << 20,
+            stall_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// A part being fetched.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Flight(u64);
+
+/// What a connection without work is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Next {
+    /// Fetch these bytes.
+    Fetch {
+        /// What to call it from now on.
+        flight: Flight,
+        /// What to ask for.
+        range: ByteRange,
+    },
+    /// Nothing now; ask again when the frontier has moved or a flight has ended.
+    Wait,
+    /// Every byte is here.
+    Whole,
+}
+
+/// What becomes of bytes that arrived.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Arrival {
+    /// How many of them belong to the part; the rest is another's by now.
+    pub keep: u64,
+    /// The part is done: stop reading.
+    pub done: bool,
+}
+
+#[derive(Clone, Debug)]
+struct InFlight {
+    /// The next byte that is to come.
+    at: u64,
+    /// The end of the part; moves down when another takes its tail.
+    end: u64,
+    started: Duration,
+    last_arrival: Duration,
+    received: u64,
+    /// It repeats what another is fetching too, or another repeats it.
+    hedged: bool,
+}
+
+impl InFlight {
+    fn missing(&self) -> u64 {
+        self.end - self.at
+    }
+
+    /// How long the rest takes at the speed so far; a part that has received nothing takes for ever.
+    fn time_left(&self, now: Duration) -> Duration {
+        if self.received == 0 {
+            return Duration::MAX;
+        }
+        let spent = now.saturating_sub(self.started).as_secs_f64();
+        let seconds = spent * self.missing() as f64 / self.received as f64;
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+}
+
+/// The plan of one transfer.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    total: u64,
+    options: PartsOptions,
+    ledger: Ledger,
+    /// All bytes before this are hashed.
+    hashed: u64,
+    flights: BTreeMap<Flight, InFlight>,
+    next_flight: u64,
+    hedged_bytes: u64,
+}
+
+impl Parts {
+    /// Plans an object of `total` bytes of which `ledger` is here and `hashed` bytes are hashed.
+    #[must_use]
+    pub fn new(total: u64, ledger: Ledger, hashed: u64, options: PartsOptions) -> Self {
+        let (flights, next_flight) = (BTreeMap::new(), 0);
+        Self { total, options, ledger, hashed, flights, next_flight, hedged_bytes: 0 }
+    }
+
+    /// Draws work for a connection.
+    pub fn next(&mut self, now: Duration) -> Next {
+        if self.ledger.is_whole(self.total) {
+            return Next::Whole;
+        }
+        let limit = self.total.min(self.hashed.saturating_add(self.options.lag_bytes));
+        if let Some(gap) = self.free_gap(self.total) {
+            if limit <= gap.start() {
+                return Next::Wait;
+            }
+            let end = gap.end().min(gap.start().saturating_add(self.options.part_bytes.max(1)));
+            return self.fetch(gap.start(), end, false, now);
+        }
+        self.steal(now).or_else(|| self.hedge(now)).unwrap_or(Next::Wait)
+    }
+
+    /// Takes note of `bytes` more of a flight. The flight ends by itself when its part is done.
+    ///
+    /// The caller writes `keep` of them at [`Parts::position`] *before* this call tells others that they
+    /// are here.
+    pub fn arrived(&mut self, flight: Flight, bytes: u64, now: Duration) -> Arrival {
+        let Some(part) = self.flights.get_mut(&flight) else {
+            return Arrival { keep: 0, done: true };
+        };
+        let keep = bytes.min(part.missing());
+        if let Some(range) = ByteRange::new(part.at, part.at + keep) {
+            let new = self.ledger.add(range);
+            self.hedged_bytes += keep - new;
+            part.at += keep;
+            part.received += keep;
+            part.last_arrival = now;
+        }
+        // A hedge is done, too, when the other one was faster.
+        let rest = ByteRange::new(part.at, part.end);
+        let done = rest.is_none_or(|rest| self.ledger.contains(rest));
+        if done {
+            self.flights.remove(&flight);
+        }
+        Arrival { keep, done }
+    }
+
+    /// Where the next byte of a flight belongs, and how many of what comes are wanted; `None` when it
+    /// has ended.
+    #[must_use]
+    pub fn position(&self, flight: Flight) -> Option<ByteRange> {
+        let part = self.flights.get(&flight)?;
+        ByteRange::new(part.at, part.end)
+    }
+
+    /// Gives a flight up; what it still lacked is drawn again.
+    pub fn abandon(&mut self, flight: Flight) {
+        self.flights.remove(&flight);
+    }
+
+    /// Takes note that all bytes before `offset` are hashed.
+    pub fn hashed(&mut self, offset: u64) {
+        self.hashed = self.hashed.max(offset);
+    }
+
+    /// Takes note that the object, whose size was not known, ends here.
+    pub fn end_at(&mut self, total: u64) {
+        self.total = total;
+        self.flights.clear();
+    }
+
+    /// Changes the size of parts that are drawn from now on.
+    pub fn set_part_bytes(&mut self, bytes: u64) {
+        self.options.part_bytes = bytes;
+    }
+
+    /// The flights that have received nothing for the stall time-out.
+    #[must_use]
+    pub fn stalled(&self, now: Duration) -> Vec<Flight> {
+        let timeout = self.options.stall_timeout;
+        let stalled = |part: &InFlight| timeout <= now.saturating_sub(part.last_arrival);
+        self.flights.iter().filter(|(_, part)| stalled(part)).map(|(&flight, _)| flight).collect()
+    }
+
+    /// The bytes that are here.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Bytes that arrived twice because a part was hedged.
+    #[must_use]
+    pub fn hedged_bytes(&self) -> u64 {
+        self.hedged_bytes
+    }
+
+    /// How many parts are being fetched.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
+    fn fetch(&mut self, at: u64, end: u64, hedged: bool, now: Duration) -> Next {
+        let flight = Flight(self.next_flight);
+        self.next_flight += 1;
+        let part = InFlight { at, end, started: now, last_arrival: now, received: 0, hedged };
+        self.flights.insert(flight, part);
+        let range =
+            ByteRange::new(at, end).expect("parts are drawn from gaps, which are not empty");
+        Next::Fetch { flight, range }
+    }
+
+    /// The first bytes before `limit` that are neither here nor on their way.
+    fn free_gap(&self, limit: u64) -> Option<ByteRange> {
+        let mut claimed: Vec<(u64, u64)> = self.flights.values().map(|p| (p.at, p.end)).collect();
+        claimed.sort_unstable();
+        let mut from = self.ledger.frontier();
+        loop {
+            let gap = self.ledger.next_gap(from, limit);
+            let Some(gap) = gap else {
+                // Beyond what is here there may be more gaps.
+                from = self.ledger.ranges().find(|range| from < range.end())?.end();
+                continue;
+            };
+            let start =
+                claimed.iter().fold(
+                    gap.start(),
+                    |start, &(at, end)| {
+                        if at <= start { start.max(end) } else { start }
+                    },
+                );
+            let next = claimed.iter().map(|&(at, _)| at).filter(|&at| start < at).min();
+            if let Some(free) = ByteRange::new(start, gap.end().min(next.unwrap_or(u64::MAX))) {
+                return Some(free);
+            }
+            from = start.max(gap.end());
+        }
+    }
+
+    /// Takes half of what the part with the most left still lacks.
+    fn steal(&mut self, now: Duration) -> Option<Next> {
+        let min = self.options.part_bytes_min.max(1);
+        let victim = self.flights.values_mut().filter(|part| !part.hedged);
+        let victim = victim.max_by_key(|part| part.missing())?;
+        if victim.missing() < 2 * min {
+            return None;
+        }
+        let (middle, end) = (victim.at + victim.missing().div_ceil(2), victim.end);
+        victim.end = middle;
+        Some(self.fetch(middle, end, false, now))
+    }
+
+    /// Repeats the rest of the part that will take longest; each part once.
+    fn hedge(&mut self, now: Duration) -> Option<Next> {
+        let slowest = self.flights.values_mut().filter(|part| !part.hedged);
+        let slowest = slowest.max_by_key(|part| part.time_left(now))?;
+        slowest.hedged = true;
+        let (at, end) = (slowest.at, slowest.end);
+        Some(self.fetch(at, end, true, now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn options() -> PartsOptions {
+        PartsOptions { part_bytes: 10, part_bytes_min: 4, lag_bytes: 30, ..PartsOptions::default() }
+    }
+
+    fn parts(total: u64) -> Parts {
+        Parts::new(total, Ledger::default(), 0, options())
+    }
+
+    #[track_caller]
+    fn fetch(parts: &mut Parts, start: u64, end: u64) -> Flight {
+        match parts.next(SECOND) {
+            Next::Fetch { flight, range } => {
+                assert_eq!(ByteRange::new(start, end), Some(range));
+                flight
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn parts_are_drawn_in_order_and_within_the_lag() {
+        let mut parts = parts(100);
+        let first = fetch(&mut parts, 0, 10);
+        fetch(&mut parts, 10, 20);
+        fetch(&mut parts, 20, 30);
+        assert_eq!(Next::Wait, parts.next(SECOND));
+        assert!(parts.arrived(first, 10, SECOND).done);
+        assert_eq!(Next::Wait, parts.next(SECOND), "here, but not hashed");
+        parts.hashed(10);
+        fetch(&mut parts, 30, 40);
+    }
+
+    #[test]
+    fn what_a_failed_part_lacked_is_drawn_again() {
+        let mut parts = parts(20);
+        let first = fetch(&mut parts, 0, 10);
+        fetch(&mut parts, 10, 20);
+        parts.arrived(first, 3, SECOND);
+        parts.abandon(first);
+        fetch(&mut parts, 3, 10);
+    }
+
+    #[test]
+    fn the_tail_is_shared() {
+        let mut parts = parts(10);
+        let first = fetch(&mut parts, 0, 10);
+        let second = fetch(&mut parts, 5, 10);
+        // The first goes on reading what it asked for: only its own half counts.
+        assert_eq!(Arrival { keep: 5, done: true }, parts.arrived(first, 8, SECOND));
+        assert!(parts.arrived(second, 5, SECOND).done);
+        assert_eq!(Next::Whole, parts.next(SECOND));
+        assert_eq!(0, parts.hedged_bytes());
+    }
+
+    #[test]
+    fn what_is_too_small_to_share_is_asked_for_twice_but_once_only() {
+        let mut parts = parts(6);
+        let slow = fetch(&mut parts, 0, 6);
+        let hedge = fetch(&mut parts, 0, 6);
+        assert_eq!(Next::Wait, parts.next(SECOND));
+        parts.arrived(slow, 2, SECOND);
+        assert!(parts.arrived(hedge, 6, SECOND).done);
+        assert_eq!(2, parts.hedged_bytes());
+        assert_eq!(Next::Whole, parts.next(SECOND));
+        assert!(parts.arrived(slow, 1, SECOND).done, "the slow one is told to stop");
+    }
+
+    #[test]
+    fn a_stall_is_seen_after_its_time() {
+        let mut parts = parts(20);
+        let first = fetch(&mut parts, 0, 10);
+        let second = fetch(&mut parts, 10, 20);
+        parts.arrived(second, 1, 9 * SECOND);
+        assert!(parts.stalled(15 * SECOND).is_empty());
+        assert_eq!(vec![first], parts.stalled(16 * SECOND));
+    }
+
+    #[test]
+    fn a_resumed_object_lacks_only_its_gaps() {
+        let mut ledger = Ledger::default();
+        ledger.add(ByteRange::new(0, 10).unwrap());
+        ledger.add(ByteRange::new(12, 18).unwrap());
+        let mut parts = Parts::new(20, ledger, 10, options());
+        fetch(&mut parts, 10, 12);
+        fetch(&mut parts, 18, 20);
+    }
+
+    /// Any number of connections, any order of arrivals and failures: every byte comes, nothing is
+    /// fetched twice unless it is hedged, and nothing is drawn beyond the lag.
+    fn play(total: u64, steps: &[(u8, u8)]) -> Result<(), TestCaseError> {
+        let mut parts = parts(total);
+        let mut fetched = 0;
+        let mut now = Duration::ZERO;
+        let mut open: Vec<Flight> = Vec::new();
+        let scripted = steps.iter().copied();
+        // After the script one polite connection finishes the work.
+        for (kind, amount) in scripted.chain(std::iter::repeat_n((0, 255), 4096)) {
+            now += SECOND;
+            if open.len() < 6
+                && let Next::Fetch { flight, range } = parts.next(now)
+            {
+                let PartsOptions { lag_bytes, part_bytes, .. } = options();
+                prop_assert!(range.end() < parts.hashed + lag_bytes + part_bytes);
+                open.push(flight);
+            }
+            let Some(&flight) = open.get(usize::from(amount) % open.len().max(1)) else {
+                prop_assert_eq!(Next::Whole, parts.next(now));
+                break;
+            };
+            if kind % 8 == 7 {
+                parts.abandon(flight);
+                open.retain(|&other| other != flight);
+            } else {
+                let arrival = parts.arrived(flight, u64::from(amount % 7) + 1, now);
+                fetched += arrival.keep;
+                if arrival.done {
+                    open.retain(|&other| other != flight);
+                }
+            }
+            parts.hashed(parts.ledger().frontier());
+        }
+        prop_assert!(parts.ledger().is_whole(total), "{:?}", parts);
+        prop_assert_eq!(total, fetched - parts.hedged_bytes());
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_comes(total in 0_u64..200, steps in prop::collection::vec(any::<(u8, u8)>(), 0..200)) {
+            play(total, &steps)?;
+        }
+    }
+}

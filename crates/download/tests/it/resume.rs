@@ -1,0 +1,66 @@
+//! Going on where an earlier attempt ended.
+
+use download::{ErrorKind, How};
+
+use crate::world::{SIZE, World, fetch, options};
+
+/// Fetches until the server refuses after `n` requests, then again from a polite one.
+fn interrupted_after(n: u32, with_digest: bool) -> (World, download::Fetched) {
+    let world = World::new(&[]);
+    let rule = format!("status=404#{n}..");
+    world.origin.update(|settings| settings.faults = vec![rule.parse().expect("a rule")]);
+    let error = fetch(&world.job(with_digest), &options(), |_| ()).unwrap_err();
+    assert_eq!((ErrorKind::NotFound, None), (error.kind(), world.is_right()));
+    world.origin.update(|settings| settings.faults.clear());
+    world.origin.reset();
+    let fetched = fetch(&world.job(with_digest), &options(), |_| ()).unwrap();
+    (world, fetched)
+}
+
+#[test]
+fn what_is_here_is_not_fetched_again() {
+    for with_digest in [true, false] {
+        let (world, fetched) = interrupted_after(8, with_digest);
+        assert_eq!((Some(true), How::Resumed), (world.is_right(), fetched.how));
+        let sent = world.origin.stats().sent_bytes;
+        assert!(sent < SIZE, "{sent} of {SIZE} bytes were sent again");
+        assert_eq!(["file"], *world.names());
+    }
+}
+
+#[test]
+fn bytes_of_another_object_are_not_kept() {
+    let world = World::new(&["status=404#8.."]);
+    fetch(&world.job(false), &options(), |_| ()).unwrap_err();
+    // The same name, another mark: as after an upload of a new version.
+    world.origin.update(|settings| {
+        settings.faults = vec!["etag".parse().expect("a rule")];
+    });
+    let fetched = fetch(&world.job(false), &options(), |_| ()).unwrap();
+    assert_eq!((Some(true), How::Fetched), (world.is_right(), fetched.how));
+}
+
+#[test]
+fn another_number_of_connections_changes_nothing() {
+    let world = World::new(&["status=404#6.."]);
+    fetch(&world.job(true), &options(), |_| ()).unwrap_err();
+    world.origin.update(|settings| settings.faults.clear());
+    let one = download::FetchOptions { connections_max: 1, ..options() };
+    let fetched = fetch(&world.job(true), &one, |_| ()).unwrap();
+    assert_eq!((Some(true), How::Resumed), (world.is_right(), fetched.how));
+}
+
+/// The seed of all corruption: a journal that speaks of bytes that are not there.
+#[test]
+fn a_part_that_was_tampered_with_is_caught_by_the_digest() {
+    let world = World::new(&["status=404#8.."]);
+    fetch(&world.job(true), &options(), |_| ()).unwrap_err();
+    let part = world.target().with_file_name(".file.fetching");
+    let mut bytes = std::fs::read(&part).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[..middle].fill(0);
+    std::fs::write(&part, bytes).unwrap();
+    world.origin.update(|settings| settings.faults.clear());
+    fetch(&world.job(true), &options(), |_| ()).unwrap();
+    assert_eq!(Some(true), world.is_right());
+}
