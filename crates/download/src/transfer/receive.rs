@@ -1,5 +1,7 @@
 //! Receiving: connections that draw parts until every byte is here.
 
+mod claims;
+
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,10 +32,6 @@ use crate::validator::Validator;
 
 pub(super) type Reply = pool::http::Body;
 
-/// Hashed bytes between two claims of the hash's state, which cost a system call.
-const CLAIM_BYTES: u64 = 16 << 20;
-/// Written bytes between two durable claims, which cost a sync.
-const DURABLE_BYTES: u64 = 256 << 20;
 /// Who waits for work looks again after this long, whatever it was told: a bound, not a mechanism.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
@@ -205,45 +203,6 @@ impl<'a, F: Fn(Event)> Receiver<'a, F> {
         }
     }
 
-    /// Keeps the journal up to date; returns only when that fails.
-    async fn claims(&self, shared: &Shared<'_>) -> Stopped {
-        let Some(journal) = &self.journal else { return std::future::pending().await };
-        let (mut hashed, mut written) = (0, 0);
-        loop {
-            let _ = tokio::time::timeout(WAIT_MAX, shared.moved.notified()).await;
-            if hashed + CLAIM_BYTES <= shared.hashed.load(Ordering::Acquire) {
-                let (offset, state) = shared.hash_state();
-                hashed = offset;
-                if let Err(error) = journal.hashed(offset, &state) {
-                    return Stopped::Failed(error.into());
-                }
-            }
-            let bytes = shared.parts.borrow().ledger().bytes();
-            if written + DURABLE_BYTES <= bytes {
-                written = bytes;
-                if let Err(error) = self.claim_durably(shared).await {
-                    return Stopped::Failed(error);
-                }
-            }
-        }
-    }
-
-    /// Data first, then the journal that speaks of it.
-    async fn claim_durably(&self, shared: &Shared<'_>) -> Result<(), Error> {
-        let Some(journal) = self.journal.clone() else { return Ok(()) };
-        // Taken before the sync: only what is written by then becomes durable.
-        let (offset, state) = shared.hash_state();
-        let ranges: Vec<_> = shared.parts.borrow().ledger().ranges().collect();
-        let writer = Arc::clone(shared.writer);
-        let claimed = tokio::task::spawn_blocking(move || {
-            writer.sync()?;
-            journal.durable(&ranges, Some((offset, &state)))?;
-            Ok(())
-        });
-        let died = |error| Error::new(ErrorKind::Other, "the syncing thread died").because(error);
-        claimed.await.map_err(|error: tokio::task::JoinError| died(error))?
-    }
-
     fn draw(&self, shared: &Shared<'_>) -> Drawn {
         let mut parts = shared.parts.borrow_mut();
         parts.hashed(shared.hashed.load(Ordering::Acquire));
@@ -378,13 +337,6 @@ impl<'a, F: Fn(Event)> Receiver<'a, F> {
         (self.tell)(Event::Retry { attempt, wait, reason });
         tokio::time::sleep(wait).await;
         Ok(())
-    }
-}
-
-impl Shared<'_> {
-    fn hash_state(&self) -> (u64, Vec<u8>) {
-        let state = self.state.lock();
-        (state.0, state.1.save())
     }
 }
 
