@@ -10,6 +10,8 @@
 #![forbid(unsafe_code)]
 
 mod body;
+pub mod limiter_bodies;
+pub mod limiter_precision;
 pub mod std_bodies;
 
 pub use body::{Body, Gate, Run};
