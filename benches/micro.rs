@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "peers/limiter_peers.rs"]
+mod limiter_peers;
 #[expect(dead_code, reason = "files are a matter of the suite `storage`")]
 #[path = "peers/memory_peers.rs"]
 mod memory_peers;
@@ -14,11 +16,13 @@ mod queue_peers;
 use std::process::ExitCode;
 
 use benches::suite::{self, micro};
-use benches::{Body, Gate, memory_bodies, pool_bodies, queue_bodies, std_bodies};
+use benches::{Body, Gate, limiter_bodies, memory_bodies, pool_bodies, queue_bodies, std_bodies};
 
 /// Who answers: our bodies, then the peers'.
 const BODIES: &[&[Body]] = &[
     std_bodies::BODIES,
+    limiter_bodies::BODIES,
+    limiter_peers::BODIES,
     memory_bodies::BODIES,
     memory_peers::BODIES,
     pool_bodies::BODIES,
@@ -27,7 +31,8 @@ const BODIES: &[&[Body]] = &[
     queue_peers::BODIES,
 ];
 /// What is demanded of ours.
-const GATES: &[&[(&str, Gate)]] = &[memory_bodies::GATES, pool_bodies::GATES, queue_bodies::GATES];
+const GATES: &[&[(&str, Gate)]] =
+    &[limiter_bodies::GATES, memory_bodies::GATES, pool_bodies::GATES, queue_bodies::GATES];
 
 fn main() -> ExitCode {
     suite::main(&micro::cases(&by_case(&BODIES.concat()), &GATES.concat()))

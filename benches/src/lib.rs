@@ -12,6 +12,8 @@
 #![forbid(unsafe_code)]
 
 mod body;
+pub mod limiter_bodies;
+pub mod limiter_precision;
 pub mod memory_bodies;
 pub mod memory_files;
 mod meter;
