@@ -4,6 +4,9 @@
 //! schedule that shows it. No clock runs here: what would wait for ever is a deadlock, which the checker
 //! reports.
 
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -140,7 +140,7 @@ impl<B: Replay> Client<B> {
         let origin = Origin::of(request.uri()).map_err(Error::InvalidRequest)?;
         let lease = self.pool.get(&origin).await;
         let lease = lease.map_err(|source| no_connection(&origin, source))?;
-        lease.address.write(&mut request);
+        lease.0.address.write(&mut request);
         let copy = if lease.reused() { copy_of(&request) } else { None };
 
         let failed = match self.exchange(&origin, lease, request).await {
@@ -169,8 +169,8 @@ impl<B: Replay> Client<B> {
         mut lease: Lease<HttpConnection<B>>,
         request: Request<B>,
     ) -> Result<Response<Body<B>>, Failed<B>> {
-        let heard_before = lease.heard.bytes();
-        let reply = lease.sender.try_send_request(request);
+        let heard_before = lease.0.heard.bytes();
+        let reply = lease.0.sender.try_send_request(request);
         let mut failure = match within(self.head_timeout, reply).await {
             Some(Ok(reply)) => return Ok(self.reply(reply, lease)),
             Some(Err(failure)) => failure,
@@ -182,7 +182,7 @@ impl<B: Replay> Client<B> {
         };
         let unsent = failure.take_message();
         let source = failure.into_error();
-        let silently = lease.heard.bytes() == heard_before && !source.is_user();
+        let silently = lease.0.heard.bytes() == heard_before && !source.is_user();
         let error = Error::Exchange { origin: origin.clone(), source };
         Err(Failed { error, lease, unsent, silently })
     }

@@ -15,7 +15,12 @@ use super::watched::Heard;
 use crate::connect::{Poolable, State};
 
 /// One HTTP/1.1 connection. The pool's users never see it; its key is the [`Origin`](super::Origin).
-pub struct HttpConnection<B> {
+///
+/// It is moved at each step from the pool to the reply's body and back, so all of it is in one place.
+pub struct HttpConnection<B>(pub(super) Box<Link<B>>);
+
+/// What a connection consists of.
+pub(super) struct Link<B> {
     pub(super) sender: SendRequest<B>,
     pub(super) driver: Driver,
     pub(super) heard: Heard,
@@ -60,7 +65,7 @@ impl Address {
 impl<B> HttpConnection<B> {
     /// Adds what the layers below know of the connection.
     pub(super) fn extend(&self, extensions: &mut Extensions) {
-        self.connected.get_extras(extensions);
+        self.0.connected.get_extras(extensions);
     }
 }
 
@@ -68,12 +73,12 @@ impl<B: Replay> Poolable for HttpConnection<B> {
     /// Ready for a request: the exchange before is over on both sides, and hyper has looked for the end
     /// of the connection and for unasked bytes since.
     fn state(&mut self) -> State {
-        if self.sender.is_ready() { State::Reusable } else { State::Dead }
+        if self.0.sender.is_ready() { State::Reusable } else { State::Dead }
     }
 
     /// Says goodbye if nothing is under way (`close_notify`, FIN), else cuts the connection off.
     fn close(self) -> impl Future<Output = ()> + Send {
-        let Self { sender, mut driver, .. } = self;
+        let Link { sender, mut driver, .. } = *self.0;
         if !sender.is_ready() {
             driver.0.abort();
         }
@@ -88,8 +93,8 @@ impl<B: Replay> Poolable for HttpConnection<B> {
 impl<B> fmt::Debug for HttpConnection<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpConnection")
-            .field("host", &self.address.host)
-            .field("heard_bytes", &self.heard.bytes())
+            .field("host", &self.0.address.host)
+            .field("heard_bytes", &self.0.heard.bytes())
             .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 
-use super::connection::{Address, Driver, HttpConnection, TargetForm};
+use super::connection::{Address, Driver, HttpConnection, Link, TargetForm};
 use super::dial::Dial;
 use super::origin::Origin;
 use super::proxies::Route;
@@ -117,7 +117,7 @@ impl<S: Dial, B: Replay> Opener<S, B> {
             notice.send();
         }));
         sender.ready().await?;
-        Ok(HttpConnection { sender, driver, heard, address, connected })
+        Ok(HttpConnection(Box::new(Link { sender, driver, heard, address, connected })))
     }
 }
 

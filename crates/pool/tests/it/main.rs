@@ -1,5 +1,11 @@
 //! The behavior of the crate through its public API.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    feature = "tokio",
+    expect(clippy::unwrap_used, reason = "a test that cannot go on says where")
+)]
+
 mod slots;
 mod slots_model;
 

@@ -46,7 +46,7 @@ impl Authority {
         client(self.tls())
     }
 
-    fn server_config(&self, params: CertificateParams) -> Arc<ServerConfig> {
+    fn server_config(&self, params: &CertificateParams) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -133,7 +133,7 @@ fn reason(result: Result<(bool, String), Error>) -> String {
 #[tokio::test]
 async fn a_server_of_the_named_authority_is_trusted() {
     let authority = Authority::new();
-    let config = authority.server_config(for_names(&["localhost", "127.0.0.1"]));
+    let config = authority.server_config(&for_names(&["localhost", "127.0.0.1"]));
     let server = Server::start(config, KEEPS, true).await;
     let client = authority.client();
     assert_eq!((false, "ok".to_owned()), ask(&client, &server.url()).await.unwrap());
@@ -146,7 +146,7 @@ async fn a_server_of_the_named_authority_is_trusted() {
 async fn a_server_of_an_unknown_authority_is_refused() {
     let authority = Authority::new();
     let server =
-        Server::start(authority.server_config(for_names(&["localhost"])), KEEPS, true).await;
+        Server::start(authority.server_config(&for_names(&["localhost"])), KEEPS, true).await;
     let reason = reason(ask(&Authority::new().client(), &server.url()).await);
     assert!(reason.contains("invalid peer certificate"), "{reason}");
     assert!(server.handshakes.lock().unwrap().is_empty());
@@ -155,7 +155,7 @@ async fn a_server_of_an_unknown_authority_is_refused() {
 #[tokio::test]
 async fn a_server_of_another_name_is_refused() {
     let authority = Authority::new();
-    let config = authority.server_config(for_names(&["elsewhere.example"]));
+    let config = authority.server_config(&for_names(&["elsewhere.example"]));
     let server = Server::start(config, KEEPS, true).await;
     let reason = reason(ask(&authority.client(), &server.url()).await);
     assert!(reason.contains("not valid for name"), "{reason}");
@@ -167,7 +167,7 @@ async fn an_expired_certificate_is_refused() {
     let mut params = for_names(&["localhost"]);
     params.not_before = date_time_ymd(2001, 1, 1);
     params.not_after = date_time_ymd(2002, 1, 1);
-    let server = Server::start(authority.server_config(params), KEEPS, true).await;
+    let server = Server::start(authority.server_config(&params), KEEPS, true).await;
     let reason = reason(ask(&authority.client(), &server.url()).await);
     assert!(reason.contains("expired"), "{reason}");
 }
@@ -175,7 +175,7 @@ async fn an_expired_certificate_is_refused() {
 #[tokio::test]
 async fn the_second_connection_resumes_the_session_of_the_first() {
     let authority = Authority::new();
-    let config = authority.server_config(for_names(&["localhost"]));
+    let config = authority.server_config(&for_names(&["localhost"]));
     let server = Server::start(config, CLOSES, true).await;
     let tls = authority.tls();
     for _ in 0..2 {
@@ -188,7 +188,7 @@ async fn the_second_connection_resumes_the_session_of_the_first() {
 
 async fn check_without_length(says_goodbye: bool) -> Result<(), BodyError> {
     let authority = Authority::new();
-    let config = authority.server_config(for_names(&["localhost"]));
+    let config = authority.server_config(&for_names(&["localhost"]));
     let server = Server::start(config, WITHOUT_LENGTH, says_goodbye).await;
     let reply = authority.client().send(get(&server.url())).await.unwrap();
     let body = reply.into_body().collect().await?.to_bytes();
@@ -243,7 +243,7 @@ async fn tunnel_proxy() -> SocketAddr {
 
 async fn ask_through(proxy: String) -> Result<(bool, String), Error> {
     let authority = Authority::new();
-    let config = authority.server_config(for_names(&["localhost"]));
+    let config = authority.server_config(&for_names(&["localhost"]));
     let server = Server::start(config, KEEPS, true).await;
     let https: Uri = proxy.parse().unwrap();
     let client: Client = Client::new(ClientOptions {
