@@ -63,7 +63,6 @@ pub(crate) struct Server {
     pub(crate) connections: Arc<AtomicUsize>,
     pub(crate) requests: Arc<AtomicUsize>,
     pub(crate) open: Arc<AtomicUsize>,
-    pub(crate) open_max: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -78,7 +77,6 @@ impl Server {
             connections: Arc::default(),
             requests: Arc::default(),
             open: Arc::default(),
-            open_max: Arc::default(),
         };
         let (script, shared) = (Arc::new(script), server.clone());
         tokio::spawn(async move {
@@ -87,27 +85,12 @@ impl Server {
                 tokio::spawn(async move {
                     let connection = server.connections.fetch_add(1, Ordering::SeqCst);
                     server.open.fetch_add(1, Ordering::SeqCst);
-                    server.open_max.fetch_max(server.established(), Ordering::SeqCst);
                     drop(server.serve(stream, connection, &*script).await);
                     server.open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
         server
-    }
-
-    /// The connections that neither side has closed, as the kernel sees them. Our own count would hold
-    /// those too whose end has come and whose task has not run yet.
-    fn established(&self) -> usize {
-        const ESTABLISHED: &str = "01";
-        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        let port = format!(":{:04X}", self.address.port());
-        let of_server = |line: &&str| {
-            let mut fields = line.split_whitespace().skip(1);
-            let local = fields.next().is_some_and(|local| local.ends_with(&port));
-            local && fields.nth(1) == Some(ESTABLISHED)
-        };
-        table.lines().filter(of_server).count()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
