@@ -12,7 +12,7 @@ pub const BODIES: &[Body] = &[
     Body { case: "queue/push-pop-8", subject: "ours", prepare: || push_pop(8, 1) },
     Body { case: "queue/push-pop-10k", subject: "ours", prepare: || push_pop(10_000, 1) },
     Body { case: "queue/push-pop-1m", subject: "ours", prepare: || push_pop(1_000_000, 1) },
-    Body { case: "queue/push-pop-10k-keys", subject: "ours", prepare: || push_pop(10_000, 100) },
+    Body { case: "queue/push-pop-10k-keys", subject: "ours", prepare: || push_pop(10_000, 101) },
     Body { case: "queue/cancel-8", subject: "ours", prepare: || cancel(8) },
     Body { case: "queue/cancel-10k", subject: "ours", prepare: || cancel(10_000) },
     Body { case: "queue/cancel-1m", subject: "ours", prepare: || cancel(1_000_000) },
@@ -38,7 +38,8 @@ pub const DISPATCH_KEY_CAP: usize = 4;
 /// The classes that jobs take in turn.
 const CLASSES: u64 = 4;
 
-/// A scheduler with so many jobs, of 4 classes and of so many keys.
+/// A scheduler with so many jobs, of 4 classes and of so many keys; where the number of keys is prime,
+/// each key has jobs of all classes.
 fn filled(jobs: u64, keys: u64) -> (Scheduler<u64, u64>, Vec<Id>) {
     let mut scheduler = Scheduler::new(Rules { capacity: usize::MAX, ..Rules::default() });
     let ids = (0..jobs).map(|number| push(&mut scheduler, number, keys)).collect();

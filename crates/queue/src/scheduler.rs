@@ -3,6 +3,7 @@
 mod account;
 mod keys;
 mod lane;
+mod promotions;
 mod rank;
 mod ready;
 mod settle;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use self::account::Rounds;
 use self::lane::Lanes;
+use self::promotions::Promotions;
 use self::rank::{Ageing, Rank, nanos};
 use self::ready::Ready;
 use crate::arena::Arena;
@@ -61,6 +63,7 @@ pub struct Scheduler<K, J> {
     slots: Arena<Slot<J>>,
     lanes: Lanes<K>,
     ready: Ready,
+    promotions: Promotions,
     rounds: Rounds,
     /// Queued jobs that have a time-out, by its end.
     deadlines: BTreeSet<(u64, u32)>,
@@ -79,7 +82,8 @@ struct Slot<J> {
     class: u8,
     state: State,
     cost: u64,
-    deadline_ns: Option<u64>,
+    /// [`rank::NEVER_NS`] without a time-out.
+    deadline_ns: u64,
     unique: Option<Arc<str>>,
     work: J,
 }
@@ -106,6 +110,7 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
             slots: Arena::new(),
             lanes: Lanes::new(),
             ready: Ready::default(),
+            promotions: Promotions::default(),
             rounds: Rounds::default(),
             deadlines: BTreeSet::new(),
             uniques: HashMap::new(),
@@ -167,7 +172,7 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
             return None;
         }
         let (place, lane) = self.ready.first()?;
-        self.rounds.advance(place.class, place.round);
+        self.rounds.advance(place.class(), place.round());
         Some(self.start_head_of(lane))
     }
 
@@ -183,8 +188,12 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         }
         let slot = self.slots.remove(id.index);
         self.forget_unique(&slot);
-        self.lanes.at_mut(slot.lane).running -= 1;
-        self.settle(slot.lane);
+        let lane = self.lanes.at_mut(slot.lane);
+        lane.running -= 1;
+        // A lane that is ready anyway stands where it stood.
+        if lane.place.is_none() {
+            self.settle(slot.lane);
+        }
         Some(slot.work)
     }
 
@@ -297,8 +306,10 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
     /// Lets time pass, which does not go back, and jobs age.
     fn advance(&mut self, now: Duration) {
         self.now_ns = self.now_ns.max(nanos(now));
-        while let Some(lane) = self.ready.due(self.now_ns) {
-            self.settle(lane);
+        while let Some(lane) = self.promotions.due(self.now_ns) {
+            if self.lanes.contains(lane) {
+                self.settle(lane);
+            }
         }
     }
 

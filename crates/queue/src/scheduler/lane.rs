@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 
 use super::account::Account;
 use super::rank::Rank;
-use super::ready::Standing;
+use super::ready::Place;
 use crate::arena::Arena;
 
 /// The line of one key: its queued jobs by rank, and what it may do.
@@ -22,8 +22,8 @@ pub(super) struct Lane<K> {
     pub(super) paused: bool,
     /// None while it has neither queued nor running jobs: an idle key neither saves up nor owes.
     pub(super) account: Option<Account>,
-    /// Where it stands among the ready ones, if it is one of them.
-    pub(super) standing: Option<Standing>,
+    /// Its place among the ready ones, if it is one of them.
+    pub(super) place: Option<Place>,
     /// Its worst-ranked job, as the index of all worst-ranked jobs knows it.
     pub(super) indexed_worst: Option<Rank>,
 }
@@ -38,7 +38,7 @@ impl<K> Lane<K> {
             weight: NonZeroU32::MIN,
             paused: false,
             account: None,
-            standing: None,
+            place: None,
             indexed_worst: None,
         }
     }
@@ -93,6 +93,10 @@ impl<K: Clone + Eq + Hash> Lanes<K> {
     pub(super) fn remove(&mut self, index: u32) {
         let lane = self.arena.remove(index);
         self.by_key.remove(&lane.key);
+    }
+
+    pub(super) fn contains(&self, index: u32) -> bool {
+        self.arena.get(index).is_some()
     }
 
     pub(super) fn at(&self, index: u32) -> &Lane<K> {

@@ -47,9 +47,12 @@ impl Ageing {
     }
 }
 
+/// An instant that does not come.
+pub(super) const NEVER_NS: u64 = u64::MAX;
+
 /// Whole nanoseconds; 584 years fit.
 pub(super) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    u64::try_from(duration.as_nanos()).unwrap_or(NEVER_NS)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::account::{Account, allowance};
-use super::rank::{Rank, nanos};
-use super::ready::{Place, Standing};
+use super::rank::{NEVER_NS, Rank, nanos};
+use super::ready::Place;
 use super::{Scheduler, Slot};
 use crate::job::{Id, Job, State};
 use crate::rules::Overflow;
@@ -32,9 +32,9 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         self.counters.submitted += 1;
         let lane = self.lanes.find_or_insert(&job.key);
         let id = Id { sequence: rank.sequence, index: self.slots.next_index() };
-        let deadline_ns =
-            job.queue_timeout.map(|timeout| self.now_ns.saturating_add(nanos(timeout)));
-        if let Some(deadline_ns) = deadline_ns {
+        let timeout_ns = job.queue_timeout.map_or(NEVER_NS, nanos);
+        let deadline_ns = self.now_ns.saturating_add(timeout_ns);
+        if deadline_ns != NEVER_NS {
             self.deadlines.insert((deadline_ns, id.index));
         }
         if let Some(unique) = &job.unique {
@@ -61,8 +61,8 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         let (rank, job) = lane.jobs.pop_first().expect("a ready lane has a job");
         let slot = self.slots.at_mut(job);
         slot.state = State::Running;
-        if let Some(deadline_ns) = slot.deadline_ns {
-            self.deadlines.remove(&(deadline_ns, job));
+        if slot.deadline_ns != NEVER_NS {
+            self.deadlines.remove(&(slot.deadline_ns, job));
         }
         lane.running += 1;
         self.counters.started += 1;
@@ -76,8 +76,8 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
     /// Takes a queued job out of everything; the caller counts why.
     pub(super) fn take_queued(&mut self, index: u32) -> Slot<J> {
         let slot = self.slots.remove(index);
-        if let Some(deadline_ns) = slot.deadline_ns {
-            self.deadlines.remove(&(deadline_ns, index));
+        if slot.deadline_ns != NEVER_NS {
+            self.deadlines.remove(&(slot.deadline_ns, index));
         }
         self.forget_unique(&slot);
         self.lanes.at_mut(slot.lane).jobs.remove(&slot.rank);
@@ -94,7 +94,7 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
     /// Brings what is known of a lane in step with the lane, after whatever changed it: where it
     /// stands among the ready ones, its worst job, whether there is any need to remember it.
     pub(super) fn settle(&mut self, index: u32) {
-        self.settle_standing(index);
+        self.settle_place(index);
         if self.rules.overflow == Overflow::ShedLowest {
             self.settle_worst(index);
         }
@@ -107,28 +107,30 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         }
     }
 
-    fn settle_standing(&mut self, index: u32) {
+    fn settle_place(&mut self, index: u32) {
         let lane = self.lanes.at_mut(index);
-        let old = lane.standing;
-        let head = lane.eligible_head(self.rules.key_cap);
-        let new = head.map(|head| {
-            let class = self.ageing.class_at(head.top_at_ns, self.now_ns);
-            let allowance = allowance(self.rules.quantum, lane.weight);
-            let account = lane.account.get_or_insert_with(|| {
-                self.stamp += 1;
-                Account::new(class, &self.rounds, self.stamp, allowance)
-            });
-            if old.is_none_or(|old| old.place.class != class) {
-                account.enter(class, &self.rounds, allowance);
-            }
-            let better_at_ns =
-                (class != 0).then(|| self.ageing.better_at_ns(head.top_at_ns, class));
-            let place = Place { class, round: account.round, stamp: account.stamp };
-            Standing { place, better_at_ns }
+        let old = lane.place;
+        let Some(head) = lane.eligible_head(self.rules.key_cap) else {
+            lane.place = None;
+            self.ready.remove(index);
+            return;
+        };
+        let class = self.ageing.class_at(head.top_at_ns, self.now_ns);
+        if class != 0 {
+            self.promotions.look_at(index, self.ageing.better_at_ns(head.top_at_ns, class));
+        }
+        let allowance = allowance(self.rules.quantum, lane.weight);
+        let account = lane.account.get_or_insert_with(|| {
+            self.stamp += 1;
+            Account::new(class, &self.rounds, self.stamp, allowance)
         });
-        if old != new {
-            lane.standing = new;
-            self.ready.change(index, old, new);
+        if old.is_none_or(|old| old.class() != class) {
+            account.enter(class, &self.rounds, allowance);
+        }
+        let new = Place::new(class, account.round, account.stamp);
+        if old != Some(new) {
+            lane.place = Some(new);
+            self.ready.place(index, new);
         }
     }
 
