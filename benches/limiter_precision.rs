@@ -24,7 +24,8 @@ fn main() {
     let is_bench = std::env::args().any(|argument| argument == "--bench");
     let time = Duration::from_millis(if is_bench { 2000 } else { 20 });
     let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build();
     runtime.expect("a runtime of two threads").block_on(table(time, only.as_deref()));
 }
 

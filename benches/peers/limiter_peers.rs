@@ -49,8 +49,7 @@ pub(crate) const BODIES: &[Body] = &[
     Body { case: "limiter/contended", subject: "ratelimit", prepare: ratelimit_contended },
 ];
 
-type Governor<C> =
-    RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
+type Governor<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
 const ONE: NonZeroU32 = NonZeroU32::MIN;
 

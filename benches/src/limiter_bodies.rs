@@ -63,7 +63,8 @@ fn core() -> Run {
 /// One admitted request that three limits have to agree to.
 fn grandchild() -> Run {
     let root = ample();
-    let share = Share { ceiling: Rate::per_second(RATE_AMPLE), burst: Burst::MAX, ..Share::default() };
+    let share =
+        Share { ceiling: Rate::per_second(RATE_AMPLE), burst: Burst::MAX, ..Share::default() };
     let child = root.child(share).expect("a weight of 1 and no guarantee");
     let grandchild = child.child(share).expect("a weight of 1 and no guarantee");
     Box::new(move |iterations| {

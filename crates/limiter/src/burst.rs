@@ -83,7 +83,8 @@ impl FromStr for Burst {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let amount = Amount::parse(text).map_err(|reason| ParseError::new("burst", text, reason))?;
+        let amount =
+            Amount::parse(text).map_err(|reason| ParseError::new("burst", text, reason))?;
         amount
             .whole()
             .and_then(|tokens| Self::new(tokens).ok())

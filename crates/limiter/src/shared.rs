@@ -62,18 +62,17 @@ impl Shared {
         Self { clock, state: Mutex::new(state) }
     }
 
+    #[inline]
     pub(crate) fn try_take(&self, node: NodeId, tokens: u64) -> Result<Moment, RetryAt> {
         let now = self.clock.now();
         let mut state = self.state.lock();
         let taken = state.tree.try_take(node, tokens, now);
-        let taken = taken.map_err(|not_until| RetryAt::new(&self.clock, now, not_until));
-        if state.waiters.is_empty() {
-            return taken;
+        if !state.waiters.is_empty() {
+            let woken = state.settle();
+            drop(state);
+            wake(woken);
         }
-        let woken = state.settle();
-        drop(state);
-        wake(woken);
-        taken
+        taken.map_err(|not_until| RetryAt::new(&self.clock, now, not_until))
     }
 
     /// Changes or reads the tree, grants what the change allows, and wakes whom it concerns.
@@ -126,8 +125,7 @@ impl Shared {
         loop {
             let now = self.clock.now();
             let mut state = self.state.lock();
-            let ticket =
-                *claim.ticket.get_or_insert_with(|| state.tree.enqueue(node, tokens, now));
+            let ticket = *claim.ticket.get_or_insert_with(|| state.tree.enqueue(node, tokens, now));
             let (granted, woken) = state.poll(ticket, now, cx);
             let timer_set_for = (state.leader == Some(ticket)).then_some(state.timer_set_for);
             drop(state);
@@ -178,7 +176,12 @@ impl Shared {
 
 impl State {
     /// Dispatches, and returns what the ticket has been granted; else notes whom to wake for it.
-    fn poll(&mut self, ticket: Ticket, now: Moment, cx: &Context<'_>) -> (Option<Grant>, Vec<Waker>) {
+    fn poll(
+        &mut self,
+        ticket: Ticket,
+        now: Moment,
+        cx: &Context<'_>,
+    ) -> (Option<Grant>, Vec<Waker>) {
         self.waiters.wait(ticket, cx);
         self.tree.dispatch(now);
         let mut woken = self.hand_out();

@@ -166,9 +166,8 @@ impl<W: AsyncWrite> AsyncWrite for Throttled<W> {
         if buf.is_empty() {
             return this.inner.poll_write(cx, buf);
         }
-        let write = |bytes_max: usize, cx: &mut Context<'_>| {
-            this.inner.poll_write(cx, &buf[..bytes_max])
-        };
+        let write =
+            |bytes_max: usize, cx: &mut Context<'_>| this.inner.poll_write(cx, &buf[..bytes_max]);
         this.writes.poll(buf.len(), cx, write)
     }
 

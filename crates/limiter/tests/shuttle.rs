@@ -77,7 +77,8 @@ fn cancels_lose_no_wake_up_and_mint_nothing() {
                 thread::spawn(move || {
                     let tokens = thread_rng().gen_range(0..=BURST);
                     let gives_up = thread_rng().gen_bool(0.5);
-                    let polls_left = if gives_up { thread_rng().gen_range(0..4) } else { usize::MAX };
+                    let polls_left =
+                        if gives_up { thread_rng().gen_range(0..4) } else { usize::MAX };
                     let inner = Box::pin(limiter.acquire(tokens));
                     if let Some(permit) = block_on(Impatient { inner, polls_left }) {
                         let kept = thread_rng().gen_range(0..=tokens);
@@ -197,7 +198,8 @@ fn permits_are_conserved() {
                 let (limit, in_flight) = (limit.clone(), Arc::clone(&in_flight));
                 thread::spawn(move || {
                     let gives_up = thread_rng().gen_bool(0.5);
-                    let polls_left = if gives_up { thread_rng().gen_range(0..3) } else { usize::MAX };
+                    let polls_left =
+                        if gives_up { thread_rng().gen_range(0..3) } else { usize::MAX };
                     let inner = Box::pin(limit.acquire());
                     if let Some(permit) = block_on(Impatient { inner, polls_left }) {
                         assert!(in_flight.fetch_add(1, Ordering::SeqCst) < 2);

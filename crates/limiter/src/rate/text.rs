@@ -124,15 +124,15 @@ impl FromStr for Rate {
         match text.trim() {
             "unlimited" => Ok(Self::UNLIMITED),
             "paused" => Ok(Self::PAUSED),
-            fraction => parse_fraction(fraction)
-                .map_err(|reason| ParseError::new("rate", text, reason)),
+            fraction => {
+                parse_fraction(fraction).map_err(|reason| ParseError::new("rate", text, reason))
+            }
         }
     }
 }
 
 fn parse_fraction(text: &str) -> Result<Rate, &'static str> {
-    let (amount, period) =
-        text.split_once('/').ok_or("lacks a period: write it as in 10MB/s")?;
+    let (amount, period) = text.split_once('/').ok_or("lacks a period: write it as in 10MB/s")?;
     let amount = Amount::parse(amount)?;
     let period_nanos = parse_period(period.trim())?;
     // Lowest terms decide whether it fits: 0.001/ms is 1/s.

@@ -198,7 +198,11 @@ impl Tree {
         while let Some(parent) = self.nodes[index as usize].parent {
             let is_idle = self.nodes[index as usize].turns.is_idle();
             let turns = &mut self.nodes[parent as usize].turns;
-            if is_idle { turns.leave(index) } else { turns.join(index) }
+            if is_idle {
+                turns.leave(index);
+            } else {
+                turns.join(index);
+            }
             index = parent;
         }
     }

@@ -43,11 +43,7 @@ async fn serve(listener: TcpListener, sent: Arc<[AtomicU64]>) -> io::Result<()> 
 }
 
 /// Reads from a connection through a limiter, for ever; returns the bytes that its two sockets buffer.
-async fn read(
-    address: std::net::SocketAddr,
-    index: u8,
-    limiter: Limiter,
-) -> io::Result<u64> {
+async fn read(address: std::net::SocketAddr, index: u8, limiter: Limiter) -> io::Result<u64> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
     let buffered_bytes = 2 * u64::from(socket.recv_buffer_size()?);
@@ -107,8 +103,10 @@ async fn streams_share_a_limit_by_weight_and_keep_to_it_on_the_wire() {
         .zip(&before)
         .map(|(bytes, before)| (bytes.load(Ordering::Relaxed) - before) as f64)
         .collect();
-    let unit = got.iter().sum::<f64>() / weights.iter().map(|weight| f64::from(*weight)).sum::<f64>();
-    let errors = got.iter().zip(&weights).map(|(got, weight)| got / unit / f64::from(*weight) - 1.0);
+    let unit =
+        got.iter().sum::<f64>() / weights.iter().map(|weight| f64::from(*weight)).sum::<f64>();
+    let errors =
+        got.iter().zip(&weights).map(|(got, weight)| got / unit / f64::from(*weight) - 1.0);
     let worst = errors.map(f64::abs).fold(0.0, f64::max);
     if is_long() {
         let rate = limiter.stats();

@@ -212,10 +212,7 @@ fn shares_that_cannot_be_served_are_refused() {
     for _ in 0..15 {
         deep = child(&mut tree, deep, weight(1));
     }
-    assert_eq!(
-        Err(ShareError::TooDeep { depth_max: 16 }),
-        tree.add_child(deep, weight(1), at(0)),
-    );
+    assert_eq!(Err(ShareError::TooDeep { depth_max: 16 }), tree.add_child(deep, weight(1), at(0)),);
 }
 
 #[test]

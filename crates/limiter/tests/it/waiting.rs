@@ -291,7 +291,10 @@ fn tasks() -> impl Strategy<Value = Vec<Task>> {
     let used_percent = prop_oneof![3 => Just(100_u64), 1 => 0..100_u64];
     let task = (0..500_u64, 0..=300_u64, patience, used_percent);
     let task = task.prop_map(|(starts, tokens, patience, used_percent)| Task {
-        starts: millis(starts), tokens, patience, used_percent,
+        starts: millis(starts),
+        tokens,
+        patience,
+        used_percent,
     });
     prop::collection::vec(task, 1..30)
 }
