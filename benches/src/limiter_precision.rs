@@ -62,6 +62,10 @@ impl Point {
 ///
 /// Grants are logged when the asking task goes on. That is later than the grant, by different amounts,
 /// so windows of 1 ms may show more than was granted in them, never less.
+///
+/// # Panics
+///
+/// When `acquire` does.
 pub async fn measure<A, F>(point: Point, time: Duration, acquire: A) -> Precision
 where
     A: Fn() -> F + Clone + Send + 'static,

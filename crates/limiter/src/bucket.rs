@@ -99,13 +99,15 @@ impl TokenBucket {
     ///
     /// [`NotUntil`] when fewer than `tokens` (or than the burst, if that is less) are in the bucket, or
     /// the rate is 0; nothing is taken.
+    #[inline]
     pub fn try_take(&mut self, tokens: u64, now: Moment) -> Result<Moment, NotUntil> {
-        let moment = self.ready_at(tokens, now);
-        if self.updated < moment {
-            return Err(NotUntil { moment });
+        self.fill(now);
+        let is_there = self.cost(tokens.min(self.burst.tokens())) <= self.level;
+        if is_there && !self.rate.is_paused() || self.rate.is_unlimited() {
+            self.take(tokens);
+            return Ok(self.updated);
         }
-        self.take(tokens);
-        Ok(self.updated)
+        Err(NotUntil { moment: self.ready_at(tokens, now) })
     }
 
     /// Returns when `tokens` could be taken: a moment not after `now` if at once, [`Moment::MAX`] if
@@ -129,13 +131,14 @@ impl TokenBucket {
     }
 
     /// Takes out what [`TokenBucket::ready_at`] has just found ready.
+    #[inline]
     pub(crate) fn take(&mut self, tokens: u64) {
         if self.rate.is_unlimited() {
             return;
         }
         self.low_water.mark(self.updated, self.level_max - self.level);
-        let cost = i128::from(tokens).saturating_mul(self.unit.into());
-        self.level = self.level.saturating_sub(cost);
+        // The level is not below 0 when something is taken, and the cost below 2¹²⁷.
+        self.level -= self.cost(tokens);
     }
 
     /// Puts `tokens` back that were taken at `taken_at` and not used.
@@ -152,7 +155,7 @@ impl TokenBucket {
         if self.rate.is_unlimited() {
             return;
         }
-        let unused = i128::from(tokens).saturating_mul(self.unit.into());
+        let unused = self.cost(tokens);
         let room = self.level_max - self.level;
         self.level += self.low_water.restore(unused.min(room), taken_at);
     }
@@ -194,8 +197,8 @@ impl TokenBucket {
     /// Returns the whole tokens in the bucket; 0 in debt.
     pub fn available(&mut self, now: Moment) -> u64 {
         self.fill(now);
-        let tokens = self.level.max(0) / i128::from(self.unit);
-        u64::try_from(tokens).expect("no more than the burst is in the bucket")
+        // No more than the burst, so it fits.
+        (self.level.max(0) / i128::from(self.unit)) as u64
     }
 
     /// Returns the tokens that must drip in before the bucket is merely empty, rounded up.
@@ -211,7 +214,14 @@ impl TokenBucket {
         self.level == self.level_max
     }
 
+    /// Tokens in units of the level: below 2⁶⁴ · 2⁶³.
+    #[inline]
+    fn cost(&self, tokens: u64) -> i128 {
+        (u128::from(tokens) * u128::from(self.unit)) as i128
+    }
+
     /// Lets drip in what is due.
+    #[inline]
     fn fill(&mut self, now: Moment) {
         let elapsed_nanos = now.as_nanos().saturating_sub(self.updated.as_nanos());
         if elapsed_nanos == 0 {

@@ -152,6 +152,7 @@ impl Limiter {
     /// # Errors
     ///
     /// [`RetryAt`] when they are not there, or others wait for them; nothing is taken.
+    #[inline]
     pub fn try_acquire(&self, tokens: u64) -> Result<Permit<'_>, RetryAt> {
         let limiter = Cow::Borrowed(self);
         if self.inner.door.is_open() {

@@ -39,8 +39,10 @@ impl Moment {
     }
 
     /// Returns the moment this much later, at most [`Moment::MAX`].
-    pub fn saturating_add(self, duration: Duration) -> Self {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    #[inline]
+    pub const fn saturating_add(self, duration: Duration) -> Self {
+        let seconds = duration.as_secs().saturating_mul(1_000_000_000);
+        let nanos = seconds.saturating_add(duration.subsec_nanos() as u64);
         Self(self.0.saturating_add(nanos))
     }
 

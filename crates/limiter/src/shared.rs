@@ -62,18 +62,17 @@ impl Shared {
         Self { clock, state: Mutex::new(state) }
     }
 
+    #[inline]
     pub(crate) fn try_take(&self, node: NodeId, tokens: u64) -> Result<Moment, RetryAt> {
         let now = self.clock.now();
         let mut state = self.state.lock();
         let taken = state.tree.try_take(node, tokens, now);
-        let taken = taken.map_err(|not_until| RetryAt::new(&self.clock, now, not_until));
-        if state.waiters.is_empty() {
-            return taken;
+        if !state.waiters.is_empty() {
+            let woken = state.settle();
+            drop(state);
+            wake(woken);
         }
-        let woken = state.settle();
-        drop(state);
-        wake(woken);
-        taken
+        taken.map_err(|not_until| RetryAt::new(&self.clock, now, not_until))
     }
 
     /// Changes or reads the tree, grants what the change allows, and wakes whom it concerns.

@@ -1,5 +1,6 @@
 //! Limits within limits, and who waits for them.
 
+mod grow;
 mod node;
 mod pick;
 mod turns;
@@ -10,9 +11,6 @@ use self::node::{Node, Waiting};
 pub use self::node::{Share, ShareError};
 use self::turns::{Member, OWN};
 use crate::{Burst, Moment, NotUntil, Rate, Stats, TokenBucket};
-
-/// The largest number of limits from the root to a leaf: each request passes them all.
-const DEPTH_MAX: usize = 16;
 
 /// A tree of rate limits with their waiting lines: the decisions of `Limiter`, without a clock.
 ///
@@ -117,58 +115,6 @@ impl Tree {
         NodeId { index: 0, generation: 0 }
     }
 
-    /// Adds a limit below `parent`, its bucket full.
-    ///
-    /// # Errors
-    ///
-    /// [`ShareError`] for a share that could not be served or would starve others, and below a node that
-    /// is 16 deep; the tree is then unchanged.
-    ///
-    /// # Panics
-    ///
-    /// When `parent` was removed.
-    pub fn add_child(
-        &mut self,
-        parent: NodeId,
-        share: Share,
-        now: Moment,
-    ) -> Result<NodeId, ShareError> {
-        let above = self.index(parent);
-        self.check_share(above, share)?;
-        self.advance(now);
-        let limit = TokenBucket::new(share.ceiling, share.burst, self.now);
-        let mut node = Node::new(limit, Some(above), share.weight);
-        let has_guarantee = !share.guarantee.is_paused();
-        node.guarantee =
-            has_guarantee.then(|| TokenBucket::new(share.guarantee, share.burst, self.now));
-        let index = self.place(node);
-        let parent = &mut self.nodes[above as usize];
-        parent.children += 1;
-        if has_guarantee {
-            parent.guaranteed.push(index);
-        }
-        Ok(NodeId { index, generation: self.nodes[index as usize].generation })
-    }
-
-    /// Removes a limit that nobody needs any more.
-    ///
-    /// # Panics
-    ///
-    /// When it is the root, has children or waiting requests, or was removed before.
-    pub fn remove(&mut self, node: NodeId) {
-        let index = self.index(node);
-        let node = &mut self.nodes[index as usize];
-        let parent = node.parent.expect("the root of a tree cannot be removed");
-        assert!(node.children == 0, "a limit with {} children cannot be removed", node.children);
-        assert!(node.line.is_empty(), "a limit that requests wait for cannot be removed");
-        node.generation += 1;
-        let parent = &mut self.nodes[parent as usize];
-        parent.children -= 1;
-        parent.turns.forget(index);
-        parent.guaranteed.retain(|child| *child != index);
-        self.vacant.push(index);
-    }
-
     /// Takes tokens at once, passing nobody who waits, and returns the moment to name when giving some
     /// back. Where somebody waits, it dispatches, so there may be grants to hand out.
     ///
@@ -180,11 +126,17 @@ impl Tree {
     /// # Panics
     ///
     /// When `node` was removed.
+    #[inline]
     pub fn try_take(&mut self, node: NodeId, tokens: u64, now: Moment) -> Result<Moment, NotUntil> {
         let index = self.index(node);
         self.advance(now);
         if 0 < self.waiting {
             return self.try_take_in_turn(node, tokens);
+        }
+        let alone = &mut self.nodes[index as usize];
+        if alone.parent.is_none() && alone.children == 0 {
+            // The most frequent case by far, and the same as below.
+            return alone.try_take_alone(tokens, self.now);
         }
         let ready_at = self.ready_behind_all(index, tokens);
         if self.now < ready_at {
@@ -391,6 +343,7 @@ impl Tree {
         stats
     }
 
+    #[inline]
     fn index(&self, node: NodeId) -> Member {
         let known = self.nodes.get(node.index as usize);
         let lives = known.is_some_and(|known| known.generation == node.generation);
@@ -398,53 +351,9 @@ impl Tree {
         node.index
     }
 
+    #[inline]
     fn advance(&mut self, now: Moment) {
         self.now = self.now.max(now);
-    }
-
-    fn place(&mut self, mut node: Node) -> Member {
-        if let Some(index) = self.vacant.pop() {
-            node.generation = self.nodes[index as usize].generation;
-            self.nodes[index as usize] = node;
-            return index;
-        }
-        self.nodes.push(node);
-        let index = Member::try_from(self.nodes.len() - 1).ok().filter(|index| *index < OWN);
-        index.expect("memory ends before 2^32 nodes")
-    }
-
-    fn check_share(&self, parent: Member, share: Share) -> Result<(), ShareError> {
-        if share.weight == 0 {
-            return Err(ShareError::ZeroWeight);
-        }
-        if share.guarantee.is_unlimited() {
-            return Err(ShareError::UnlimitedGuarantee);
-        }
-        if DEPTH_MAX <= self.depth(parent) {
-            return Err(ShareError::TooDeep { depth_max: DEPTH_MAX });
-        }
-        let node = &self.nodes[parent as usize];
-        let rate = node.resumes_at.unwrap_or(node.limit.rate());
-        let siblings = node.guaranteed.iter().filter_map(|child| self.guarantee_of(*child));
-        let guarantees = siblings.map(per_second).sum::<f64>() + per_second(share.guarantee);
-        if !share.guarantee.is_paused() && per_second(rate) <= guarantees {
-            return Err(ShareError::Overcommitted { parent: rate, guarantee: share.guarantee });
-        }
-        Ok(())
-    }
-
-    fn guarantee_of(&self, child: Member) -> Option<Rate> {
-        self.nodes[child as usize].guarantee.as_ref().map(TokenBucket::rate)
-    }
-
-    fn depth(&self, index: Member) -> usize {
-        let mut depth = 1;
-        let mut node = &self.nodes[index as usize];
-        while let Some(parent) = node.parent {
-            depth += 1;
-            node = &self.nodes[parent as usize];
-        }
-        depth
     }
 
     fn change(&mut self, node: NodeId, now: Moment, change: impl FnOnce(&mut Node, Moment)) {
@@ -462,9 +371,4 @@ impl Tree {
             above = node.parent;
         }
     }
-}
-
-/// Tokens per second; close enough to add up guarantees.
-fn per_second(rate: Rate) -> f64 {
-    rate.tokens() as f64 * 1e9 / rate.period_nanos() as f64
 }

@@ -1,5 +1,8 @@
 //! The search for the knee, from one measurement to the next.
 
+mod settled;
+
+use self::settled::PATIENCE_MIN;
 use super::epoch::Goodput;
 
 /// Goodput must rise by this much for a doubled limit to pay.
@@ -14,13 +17,6 @@ const COLLAPSED: f64 = 0.6;
 /// Settled goodput below this share of what it was means that the capacity is another.
 const DROPPED: f64 = 0.75;
 
-/// So many measurements in a row must show the drop: one may be an accident.
-const DROPS_MIN: u32 = 2;
-
-/// Measurements between the first two looks beyond the settled limit, and at most between later ones.
-const PATIENCE_MIN: u32 = 4;
-const PATIENCE_MAX: u32 = 16;
-
 /// After so many measurements, a quarter of an hour of the shortest, a collapse is no longer held
 /// against a limit.
 const CEILING_LASTS: u32 = 4096;
@@ -28,9 +24,6 @@ const CEILING_LASTS: u32 = 4096;
 /// Measurements that goodput may take to recover from a collapse, before the limit is halved: what began
 /// during the collapse still has to end.
 const RECOVERY_MAX: u32 = 4;
-
-/// What a settled goodput moves towards a new measurement.
-const SMOOTHING: f64 = 0.1;
 
 /// No measurement counts whose standard error is a larger share of its mean.
 const ERROR_MAX: f64 = 0.02;
@@ -90,12 +83,25 @@ enum Goal {
     /// Halve the limit down to the least: only so is a collapse left that lasts until the limit is far
     /// below the knee. Goodput has risen by it since `from`.
     Descend { from: Option<usize> },
-    /// Stay; so many measurements until the next look, and so many that showed a drop.
-    Hold { measured: u32, patience: u32, drops: u32, look_up: bool },
+    /// Stay.
+    Hold(Watch),
     /// Look one step up; a gain must be seen twice.
     LookUp { patience: u32, seen: bool },
     /// Look one step down; that it costs nothing must be seen twice.
     LookDown { patience: u32, seen: bool },
+}
+
+/// How long to stay, and what has been seen meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Watch {
+    /// Measurements before the next look beyond.
+    patience: u32,
+    /// Measurements so far.
+    measured: u32,
+    /// How many of the last ones in a row have shown a drop.
+    drops: u32,
+    /// Look upward next, else downward.
+    look_up: bool,
 }
 
 impl Search {
@@ -121,9 +127,7 @@ impl Search {
 
     pub(super) fn settled(&self) -> Option<usize> {
         match self.goal {
-            Goal::Hold { .. } | Goal::LookUp { .. } | Goal::LookDown { .. } => {
-                Some(self.best.limit)
-            }
+            Goal::Hold(_) | Goal::LookUp { .. } | Goal::LookDown { .. } => Some(self.best.limit),
             _ => None,
         }
     }
@@ -139,9 +143,7 @@ impl Search {
             Goal::SearchUp { beyond } => self.searched_up(tried, beyond),
             Goal::SearchDown { below } => self.searched_down(tried, below),
             Goal::Descend { from } => self.descended(tried, from),
-            Goal::Hold { measured, patience, drops, look_up } => {
-                self.held(tried, measured, patience, drops, look_up);
-            }
+            Goal::Hold(watch) => self.held(tried, watch),
             Goal::LookUp { patience, seen } => self.looked_up(tried, patience, seen),
             Goal::LookDown { patience, seen } => self.looked_down(tried, patience, seen),
         }
@@ -155,7 +157,7 @@ impl Search {
         let borders = match self.goal {
             Goal::Begin => [0.0, 0.0],
             Goal::Climb | Goal::SearchUp { .. } | Goal::LookUp { .. } => [gain, COLLAPSED * best],
-            Goal::Recover { .. } | Goal::Hold { .. } => [DROPPED * best, 0.0],
+            Goal::Recover { .. } | Goal::Hold(_) => [DROPPED * best, 0.0],
             Goal::SearchDown { .. } | Goal::LookDown { .. } => [near, 0.0],
             Goal::Descend { .. } => [near, (1.0 + GAIN_MIN) * best],
         };
@@ -298,74 +300,6 @@ impl Search {
             None if self.best.limit <= self.min => self.hold(PATIENCE_MIN, true),
             None => self.search_down(),
         }
-    }
-
-    fn hold(&mut self, patience: u32, look_up: bool) {
-        self.aim(Goal::Hold { measured: 0, patience, drops: 0, look_up }, self.best.limit);
-    }
-
-    fn held(&mut self, tried: Level, measured: u32, patience: u32, drops: u32, look_up: bool) {
-        if tried.goodput < DROPPED * self.best.goodput {
-            if DROPS_MIN <= drops + 1 {
-                return self.descend(tried);
-            }
-            self.goal = Goal::Hold { measured, patience, drops: drops + 1, look_up };
-            return;
-        }
-        self.best.goodput += SMOOTHING * (tried.goodput - self.best.goodput);
-        self.peak = self.peak.max(self.best.goodput);
-        if self.best.goodput < DROPPED * self.peak {
-            // It has dropped little by little.
-            return self.descend(tried);
-        }
-        if measured + 1 < patience {
-            self.goal = Goal::Hold { measured: measured + 1, patience, drops: 0, look_up };
-            return;
-        }
-        self.look(patience, look_up);
-    }
-
-    fn look(&mut self, patience: u32, look_up: bool) {
-        let Level { limit, .. } = self.best;
-        let above = limit + step(limit);
-        let ceiling = self.ceiling.map_or(usize::MAX, |(ceiling, _)| ceiling);
-        if look_up && above <= self.max && above < ceiling {
-            return self.aim(Goal::LookUp { patience, seen: false }, above);
-        }
-        match limit.checked_sub(step(limit)).filter(|below| self.min <= *below) {
-            Some(below) => self.aim(Goal::LookDown { patience, seen: false }, below),
-            None => self.hold(patience, true),
-        }
-    }
-
-    fn looked_up(&mut self, tried: Level, patience: u32, seen: bool) {
-        if self.pays(tried) {
-            if !seen {
-                return self.aim(Goal::LookUp { patience, seen: true }, tried.limit);
-            }
-            self.improve(tried);
-            if self.rises {
-                self.stride = step(tried.limit);
-                return self.climb();
-            }
-            self.rises = true;
-            return self.hold(PATIENCE_MIN, true);
-        }
-        self.rises = false;
-        if tried.goodput < COLLAPSED * self.best.goodput {
-            return self.no_better_at(tried);
-        }
-        self.hold(patience, false);
-    }
-
-    fn looked_down(&mut self, tried: Level, patience: u32, seen: bool) {
-        if self.is_near_best(tried) {
-            if !seen {
-                return self.aim(Goal::LookDown { patience, seen: true }, tried.limit);
-            }
-            self.best = tried;
-        }
-        self.hold((patience * 2).min(PATIENCE_MAX), true);
     }
 
     /// Whether a higher limit brings enough more.

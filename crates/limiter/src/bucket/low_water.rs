@@ -33,6 +33,7 @@ impl LowWater {
     }
 
     /// Says that at `moment` there was this much room, and that tokens were taken then.
+    #[inline]
     pub(super) fn mark(&mut self, moment: Moment, room: i128) {
         // What was forgotten is marked a nanosecond ahead.
         let moment = self.marks.last().map_or(moment, |last| last.moment.max(moment));

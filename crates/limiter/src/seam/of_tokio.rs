@@ -22,6 +22,7 @@ impl Clock {
         Self { origin: Instant::now() }
     }
 
+    #[inline]
     pub(crate) fn now(&self) -> Moment {
         Moment::ZERO.saturating_add(self.origin.elapsed())
     }

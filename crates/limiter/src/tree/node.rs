@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::turns::{Member, OWN, Turns};
-use crate::{Burst, Moment, Rate, Stats, TokenBucket};
+use crate::{Burst, Moment, NotUntil, Rate, Stats, TokenBucket};
 
 /// What a child may have of its parent's rate.
 ///
@@ -136,6 +136,19 @@ impl Node {
     /// Takes what [`TokenBucket::ready_at`] has found ready, and counts it.
     pub(super) fn take(&mut self, tokens: u64) {
         self.limit.take(tokens);
+        self.count(tokens);
+    }
+
+    /// Takes tokens if they are there; for a node without parent and children.
+    #[inline]
+    pub(super) fn try_take_alone(&mut self, tokens: u64, now: Moment) -> Result<Moment, NotUntil> {
+        let taken_at = self.limit.try_take(tokens, now)?;
+        self.count(tokens);
+        Ok(taken_at)
+    }
+
+    #[inline]
+    fn count(&mut self, tokens: u64) {
         self.stats.granted = self.stats.granted.saturating_add(1);
         self.stats.granted_tokens = self.stats.granted_tokens.saturating_add(tokens);
     }

@@ -199,9 +199,9 @@ impl Tree {
             let is_idle = self.nodes[index as usize].turns.is_idle();
             let turns = &mut self.nodes[parent as usize].turns;
             if is_idle {
-                turns.leave(index)
+                turns.leave(index);
             } else {
-                turns.join(index)
+                turns.join(index);
             }
             index = parent;
         }

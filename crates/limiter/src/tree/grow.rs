@@ -1,0 +1,113 @@
+//! How limits are added to a tree, and removed.
+
+use super::node::Node;
+use super::turns::{Member, OWN};
+use super::{NodeId, Share, ShareError, Tree};
+use crate::{Moment, Rate, TokenBucket};
+
+/// The largest number of limits from the root to a leaf: each request passes them all.
+pub(super) const DEPTH_MAX: usize = 16;
+
+impl Tree {
+    /// Adds a limit below `parent`, its bucket full.
+    ///
+    /// # Errors
+    ///
+    /// [`ShareError`] for a share that could not be served or would starve others, and below a node that
+    /// is 16 deep; the tree is then unchanged.
+    ///
+    /// # Panics
+    ///
+    /// When `parent` was removed.
+    pub fn add_child(
+        &mut self,
+        parent: NodeId,
+        share: Share,
+        now: Moment,
+    ) -> Result<NodeId, ShareError> {
+        let above = self.index(parent);
+        self.check_share(above, share)?;
+        self.advance(now);
+        let limit = TokenBucket::new(share.ceiling, share.burst, self.now);
+        let mut node = Node::new(limit, Some(above), share.weight);
+        let has_guarantee = !share.guarantee.is_paused();
+        node.guarantee =
+            has_guarantee.then(|| TokenBucket::new(share.guarantee, share.burst, self.now));
+        let index = self.place(node);
+        let parent = &mut self.nodes[above as usize];
+        parent.children += 1;
+        if has_guarantee {
+            parent.guaranteed.push(index);
+        }
+        Ok(NodeId { index, generation: self.nodes[index as usize].generation })
+    }
+
+    /// Removes a limit that nobody needs any more.
+    ///
+    /// # Panics
+    ///
+    /// When it is the root, has children or waiting requests, or was removed before.
+    pub fn remove(&mut self, node: NodeId) {
+        let index = self.index(node);
+        let node = &mut self.nodes[index as usize];
+        let parent = node.parent.expect("the root of a tree cannot be removed");
+        assert!(node.children == 0, "a limit with {} children cannot be removed", node.children);
+        assert!(node.line.is_empty(), "a limit that requests wait for cannot be removed");
+        node.generation += 1;
+        let parent = &mut self.nodes[parent as usize];
+        parent.children -= 1;
+        parent.turns.forget(index);
+        parent.guaranteed.retain(|child| *child != index);
+        self.vacant.push(index);
+    }
+
+    fn place(&mut self, mut node: Node) -> Member {
+        if let Some(index) = self.vacant.pop() {
+            node.generation = self.nodes[index as usize].generation;
+            self.nodes[index as usize] = node;
+            return index;
+        }
+        self.nodes.push(node);
+        let index = Member::try_from(self.nodes.len() - 1).ok().filter(|index| *index < OWN);
+        index.expect("memory ends before 2^32 nodes")
+    }
+
+    fn check_share(&self, parent: Member, share: Share) -> Result<(), ShareError> {
+        if share.weight == 0 {
+            return Err(ShareError::ZeroWeight);
+        }
+        if share.guarantee.is_unlimited() {
+            return Err(ShareError::UnlimitedGuarantee);
+        }
+        if DEPTH_MAX <= self.depth(parent) {
+            return Err(ShareError::TooDeep { depth_max: DEPTH_MAX });
+        }
+        let node = &self.nodes[parent as usize];
+        let rate = node.resumes_at.unwrap_or(node.limit.rate());
+        let siblings = node.guaranteed.iter().filter_map(|child| self.guarantee_of(*child));
+        let guarantees = siblings.map(per_second).sum::<f64>() + per_second(share.guarantee);
+        if !share.guarantee.is_paused() && per_second(rate) <= guarantees {
+            return Err(ShareError::Overcommitted { parent: rate, guarantee: share.guarantee });
+        }
+        Ok(())
+    }
+
+    fn guarantee_of(&self, child: Member) -> Option<Rate> {
+        self.nodes[child as usize].guarantee.as_ref().map(TokenBucket::rate)
+    }
+
+    fn depth(&self, index: Member) -> usize {
+        let mut depth = 1;
+        let mut node = &self.nodes[index as usize];
+        while let Some(parent) = node.parent {
+            depth += 1;
+            node = &self.nodes[parent as usize];
+        }
+        depth
+    }
+}
+
+/// Tokens per second; close enough to add up guarantees.
+fn per_second(rate: Rate) -> f64 {
+    rate.tokens() as f64 * 1e9 / rate.period_nanos() as f64
+}
