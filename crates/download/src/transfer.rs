@@ -8,13 +8,14 @@ use memory::FileWriter;
 use memory::files::FileSystem;
 use pool::http::Client;
 
-use self::receive::{Receiver, Stopped};
+use self::receive::{First, Opened, Receiver, Stopped};
 use crate::ask::{Answer, Asker, Failure};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, ErrorKind};
 use crate::hasher::Hasher;
 use crate::job::{Event, FetchOptions, Fetched, How, Job, Verified};
 use crate::journal::Object;
+use crate::ledger::Ledger;
 use crate::range::ByteRange;
 use crate::retry::Backoff;
 use crate::seam;
@@ -149,7 +150,7 @@ impl<F: Fn(Event)> Attempt<'_, F> {
         let (known, range) = match here {
             Some((validator, ledger)) => {
                 let total = validator.total().unwrap_or(0);
-                (validator.clone(), ledger.next_gap(0, total).or(ByteRange::new(total - 1, total)))
+                (validator.clone(), self.first_missing(ledger, total))
             }
             None => {
                 (Validator::default(), ByteRange::new(0, self.downloader.options.parts.part_bytes))
@@ -158,7 +159,7 @@ impl<F: Fn(Event)> Attempt<'_, F> {
         let resumed = here.is_some();
         let answer = self.ask(range.filter(|_| ranges), &known).await?;
         let object = |validator| Object { address, validator, digest };
-        let (start, total, first) = match answer {
+        let (start, opened) = match answer {
             Answer::Part { body, range, validator } => {
                 let total = validator.total().expect("a part is accepted with a total only");
                 let start = if resumed {
@@ -166,17 +167,34 @@ impl<F: Fn(Event)> Attempt<'_, F> {
                 } else {
                     store.begin(&object(validator.clone()))?
                 };
-                (start, Some(total), Some((range, body, validator)))
+                (
+                    start,
+                    Opened { total: Some(total), first: Some(First { range, body, validator }) },
+                )
             }
             Answer::Whole { body, validator } => {
                 let total = validator.total();
                 let start = store.begin(&object(validator.clone()))?;
                 let all = ByteRange::new(0, total.unwrap_or(u64::MAX));
-                (start, total, all.map(|all| (all, body, validator)))
+                let first = all.map(|range| First { range, body, validator });
+                (start, Opened { total, first })
             }
-            Answer::Empty { validator } => (store.begin(&object(validator))?, Some(0), None),
+            Answer::Empty { validator } => {
+                (store.begin(&object(validator))?, Opened { total: Some(0), first: None })
+            }
         };
-        self.receive(store, start, total, first, resumed).await
+        self.receive(store, start, opened, resumed).await
+    }
+
+    /// The first part that is missing; where none is, the last byte, whose answer says whether the object is
+    /// still the same.
+    fn first_missing(&self, ledger: &Ledger, total: u64) -> Option<ByteRange> {
+        let part_bytes = self.downloader.options.parts.part_bytes;
+        let part = |gap: ByteRange| {
+            ByteRange::new(gap.start(), gap.end().min(gap.start().saturating_add(part_bytes)))
+        };
+        let gap = ledger.next_gap(0, total);
+        gap.and_then(part).or_else(|| ByteRange::new(total.saturating_sub(1), total))
     }
 
     /// Asks until there is an answer or no patience left.
@@ -199,18 +217,17 @@ impl<F: Fn(Event)> Attempt<'_, F> {
         &self,
         store: Store,
         start: Start,
-        total: Option<u64>,
-        first: Option<(ByteRange, receive::Reply, Validator)>,
+        opened: Opened,
         resumed: bool,
     ) -> Result<Fetched, Missed> {
-        let Start { writer, ledger, hash } = start;
-        let there = ledger.bytes();
-        if let Some(bytes) = total {
+        let there = start.ledger.bytes();
+        if let Some(bytes) = opened.total {
             (self.tell)(Event::Plan { bytes, fetch_bytes: bytes - there });
         }
+        let writer = Arc::clone(&start.writer);
         let receiver =
             Receiver::new(self.asker, &self.downloader.options, self.tell, store.journal());
-        let received = receiver.run(total, ledger, hash, &writer, first).await;
+        let received = receiver.run(start, opened).await;
         let received = match received {
             Ok(received) => received,
             Err(Stopped::Changed(error)) => return Err(Missed::Restart { ranges: true, error }),

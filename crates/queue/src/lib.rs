@@ -30,9 +30,9 @@
 //! - Within a key, a job of class c is overtaken only by jobs of classes c' < c that are submitted
 //!   less than (c − c') agings after it.
 //! - Between keys: from c agings after its submission on, a job of class c of an eligible key waits for
-//!   at most m = 2 + (a + cost_max) / (weight · quantum) rounds, where a is the cost of the jobs of its
+//!   at most m = 2 + (a + `cost_max`) / (weight · quantum) rounds, where a is the cost of the jobs of its
 //!   own key that rank before it; in them, another key starts less than (m + 1) · its weight · quantum
-//!   \+ cost_max. So each job starts, if jobs end.
+//!   \+ `cost_max`. So each job starts, if jobs end.
 //! - Two keys that have jobs and are eligible all the time, and count as the same class, were served
 //!   alike: cost ÷ weight differs by less than the quantum and one job's cost ÷ weight.
 //!

@@ -23,14 +23,29 @@ use crate::error::{Error, ErrorKind};
 use crate::hasher::{Hasher, Progress};
 use crate::job::{Event, FetchOptions};
 use crate::journal::Journal;
-use crate::ledger::Ledger;
 use crate::parts::{Flight, Next, Parts, PartsOptions};
 use crate::range::ByteRange;
 use crate::retry::Backoff;
 use crate::seam::{self, Clock};
+use crate::store::Start;
 use crate::validator::Validator;
 
-pub(super) type Reply = pool::http::Body;
+type Reply = pool::http::Body;
+
+/// The reply that is here already.
+pub(super) struct First {
+    pub(super) range: ByteRange,
+    pub(super) body: Reply,
+    pub(super) validator: Validator,
+}
+
+/// What the first question has brought.
+pub(super) struct Opened {
+    /// The size of the object, if it is known.
+    pub(super) total: Option<u64>,
+    /// `None` for an object without bytes.
+    pub(super) first: Option<First>,
+}
 
 /// Who waits for work looks again after this long, whatever it was told: a bound, not a mechanism.
 const WAIT_MAX: Duration = Duration::from_secs(1);
@@ -84,20 +99,15 @@ impl<'a, F: Fn(Event)> Receiver<'a, F> {
     }
 
     /// Receives what is missing and returns the digest of the whole.
-    pub(super) async fn run(
-        &self,
-        total: Option<u64>,
-        ledger: Ledger,
-        hash: (u64, Running),
-        writer: &Arc<FileWriter>,
-        first: Option<(ByteRange, Reply, Validator)>,
-    ) -> Result<Received, Stopped> {
+    pub(super) async fn run(&self, start: Start, opened: Opened) -> Result<Received, Stopped> {
+        let Start { writer, ledger, hash } = start;
+        let Opened { total, first } = opened;
         let (moved, hashed) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(hash.0)));
         let plan = Parts::new(
             total.unwrap_or(u64::MAX),
             ledger.clone(),
             hash.0,
-            self.parts_options(&first),
+            self.parts_options(first.as_ref()),
         );
         let state = Arc::new(Mutex::new(hash.clone()));
         let hasher = {
@@ -108,15 +118,15 @@ impl<'a, F: Fn(Event)> Receiver<'a, F> {
                 hashed.store(progress.offset, Ordering::Release);
                 moved.notify_waiters();
             };
-            Hasher::start(total.unwrap_or(u64::MAX), ledger, hash, Arc::clone(writer), tell)
+            Hasher::start(total.unwrap_or(u64::MAX), ledger, hash, Arc::clone(&writer), tell)
                 .map_err(|error| {
                     Error::new(ErrorKind::Other, "no thread for the hash").because(error)
                 })?
         };
-        let known = first.as_ref().map(|(_, _, validator)| validator.clone()).unwrap_or_default();
+        let known = first.as_ref().map(|first| first.validator.clone()).unwrap_or_default();
         let shared = Shared {
             parts: RefCell::new(plan),
-            writer,
+            writer: &writer,
             hasher,
             total,
             known: RefCell::new(known),
@@ -144,18 +154,14 @@ impl<'a, F: Fn(Event)> Receiver<'a, F> {
     }
 
     /// A whole reply is one part, whatever its size.
-    fn parts_options(&self, first: &Option<(ByteRange, Reply, Validator)>) -> PartsOptions {
-        let first_bytes = first.as_ref().map_or(0, |(range, ..)| range.len());
+    fn parts_options(&self, first: Option<&First>) -> PartsOptions {
+        let first_bytes = first.map_or(0, |first| first.range.len());
         let part_bytes = self.options.parts.part_bytes.max(first_bytes);
         PartsOptions { part_bytes, ..self.options.parts }
     }
 
-    async fn connections(
-        &self,
-        shared: &Shared<'_>,
-        first: Option<(ByteRange, Reply, Validator)>,
-    ) -> Result<(), Stopped> {
-        let Some((range, body, _)) = first else { return Ok(()) };
+    async fn connections(&self, shared: &Shared<'_>, first: Option<First>) -> Result<(), Stopped> {
+        let Some(First { range, body, .. }) = first else { return Ok(()) };
         let mut first = None;
         // The reply that is here already becomes the first part that is drawn.
         if let Next::Fetch { flight, range: drawn } =
@@ -260,7 +266,7 @@ impl<'a, F: Fn(Event)> Receiver<'a, F> {
             came = true;
             backoff.reset();
             let failed = |error: Error| (flight, Failure::Fatal(error));
-            if self.write(shared, flight, bytes).map_err(failed)? {
+            if self.write(shared, flight, &bytes).map_err(failed)? {
                 return Ok(());
             }
         }
@@ -293,7 +299,7 @@ impl<'a, F: Fn(Event)> Receiver<'a, F> {
     }
 
     /// Writes a frame where it belongs and hands it to the hash; returns whether the part is done.
-    fn write(&self, shared: &Shared<'_>, flight: Flight, bytes: Bytes) -> Result<bool, Error> {
+    fn write(&self, shared: &Shared<'_>, flight: Flight, bytes: &Bytes) -> Result<bool, Error> {
         self.fetched_bytes.set(self.fetched_bytes.get() + bytes.len() as u64);
         let Some(wanted) = shared.parts.borrow().position(flight) else { return Ok(true) };
         let keep = wanted.len().min(bytes.len() as u64);

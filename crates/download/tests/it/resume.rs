@@ -1,5 +1,7 @@
 //! Going on where an earlier attempt ended.
 
+use std::time::{Duration, SystemTime};
+
 use download::{ErrorKind, How};
 
 use crate::world::{SIZE, World, fetch, options};
@@ -60,6 +62,9 @@ fn a_part_that_was_tampered_with_is_caught_by_the_digest() {
     let middle = bytes.len() / 2;
     bytes[..middle].fill(0);
     std::fs::write(&part, bytes).unwrap();
+    // As by a hand that needs longer than the file system's clock ticks.
+    let later = SystemTime::now() + Duration::from_secs(1);
+    std::fs::File::options().write(true).open(&part).unwrap().set_modified(later).unwrap();
     world.origin.update(|settings| settings.faults.clear());
     fetch(&world.job(true), &options(), |_| ()).unwrap();
     assert_eq!(Some(true), world.is_right());

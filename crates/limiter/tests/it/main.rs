@@ -1,5 +1,7 @@
 //! What the crate promises, through its public interface.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod adaptive;
 #[cfg(feature = "http-body")]
 mod body;

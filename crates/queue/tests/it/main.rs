@@ -1,5 +1,6 @@
 //! What the queue promises, through its public API.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "tokio")]
