@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use queue::{Finish, Job, Rules, Scheduler};
 
-/// rails/solid_queue#237: jobs that are blocked by the cap of their key lose their priority, and 1000
+/// `rails/solid_queue#237`: jobs that are blocked by the cap of their key lose their priority, and 1000
 /// jobs of the lowest class ran before one of a better class.
 ///
 /// Premise: the job was submitted after the others and while its key was at its cap, so that it was

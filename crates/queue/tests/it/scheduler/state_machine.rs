@@ -82,7 +82,7 @@ struct Pair {
 
 impl Pair {
     fn new(rules: Rules) -> Self {
-        let model = Model::new(rules.clone());
+        let model = Model::new(rules);
         let (ids, numbers) = (Vec::new(), BTreeMap::new());
         Self { scheduler: Scheduler::new(rules), model, now: Duration::ZERO, ids, numbers }
     }
@@ -91,11 +91,12 @@ impl Pair {
         (!self.ids.is_empty()).then(|| *index.get(&self.ids))
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "an operation is applied once")]
     fn apply(&mut self, operation: Operation) {
         use Operation as O;
         match operation {
             O::Push { key, class, cost, unique, timeout } => {
-                self.push(key, class, cost, unique, timeout);
+                self.push((key, class, cost), unique, timeout);
             }
             O::Next => {
                 self.model.advance(self.now);
@@ -136,7 +137,12 @@ impl Pair {
         }
     }
 
-    fn push(&mut self, key: u8, class: u8, cost: u64, unique: Option<u8>, timeout: Option<u64>) {
+    fn push(
+        &mut self,
+        (key, class, cost): (u8, u8, u64),
+        unique: Option<u8>,
+        timeout: Option<u64>,
+    ) {
         self.model.advance(self.now);
         let admission = self.model.admit(class, unique);
         let number = self.ids.len();
