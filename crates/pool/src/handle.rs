@@ -21,7 +21,7 @@ use crate::stats::Stats;
 ///
 /// # Fairness
 ///
-/// See [`Slots`](crate::Slots): first come, first served, per key and, where the total cap is what callers
+/// See [`Slots`]: first come, first served, per key and, where the total cap is what callers
 /// wait for, over all keys. Nobody is overtaken, so nobody starves.
 ///
 /// # Examples

@@ -12,7 +12,7 @@ pub(super) struct Pick {
     tokens: u64,
     /// Links passed from the leaf upwards so far.
     links: u32,
-    /// Which of them, from the leaf upwards, a guarantee pays for: a bit each, [`DEPTH_MAX`] at most.
+    /// Which of them, from the leaf upwards, a guarantee pays for: a bit each, `DEPTH_MAX` at most.
     guarantees: u32,
 }
 
