@@ -88,3 +88,8 @@ pub use self::error::GetError;
 pub use self::handle::Pool;
 #[cfg(feature = "tokio")]
 pub use self::lease::Lease;
+
+/// The example of the README is compiled.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,7 +5,6 @@
 //! reports.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::io;
 use std::sync::Arc;

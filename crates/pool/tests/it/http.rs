@@ -241,6 +241,35 @@ async fn a_body_that_is_sent_once_is_not_sent_twice() {
     assert_eq!((2, 0), (server.requests(), client.retries()));
 }
 
+/// A request body that does not come to its end.
+struct Endless;
+
+impl hyper::body::Body for Endless {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+}
+
+/// Premise: the server replies before it has read all of the request.
+#[tokio::test]
+async fn a_connection_that_still_sends_is_not_lent_again() {
+    let server = Server::start(|_| Answer::ok("early", Then::KeepAlive)).await;
+    let client: Client<Once<Endless>> = Client::new(ClientOptions::default());
+    for connections in 1..=2 {
+        let request = Request::put(server.url("/")).body(Once(Endless)).unwrap();
+        let reply = client.send(request).await.unwrap();
+        assert!(!reply.body().reused());
+        reply.into_body().collect().await.unwrap();
+        assert_eq!((connections, 0), (server.connections(), client.retries()));
+    }
+}
+
 #[tokio::test]
 async fn a_head_that_does_not_come_is_an_error() {
     let server = Server::start(|_| nothing_then(Then::Hang)).await;

@@ -298,7 +298,10 @@ impl World {
             CloseReason::IdleTimeout => was_idle && self.is_expired(place),
             CloseReason::Lifetime => self.is_past(place.expires_at),
             CloseReason::Lost | CloseReason::Discarded => true,
-            CloseReason::Evicted => !self.wanting().is_empty(),
+            CloseReason::Evicted => {
+                let closing = self.count(|phase| matches!(phase, Phase::Closing(_)));
+                closing < self.wanting().len()
+            }
             CloseReason::Drained => place.stale,
             CloseReason::CapLowered => {
                 self.options.connections_max < self.live()
