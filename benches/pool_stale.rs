@@ -80,7 +80,7 @@ where
             let mut errors = 0_u64;
             for _ in 0..gets / TASKS {
                 errors += u64::from(get(url.clone()).await.as_deref() != Some(b"hello"));
-                if scatter(&pauses) % 16 == 0 {
+                if scatter(&pauses).is_multiple_of(16) {
                     pause(scatter(&pauses) % PAUSE_MAX_MICROS).await;
                 }
             }
