@@ -20,21 +20,22 @@
 //!    another class.
 //! 2. **A job counts as** its class, less one for each ageing that it has waited, down to 0. A key
 //!    counts as its best-ranked queued job does.
-//! 3. **Between keys**, those that may start a job and count as the best class take turns, each for
-//!    what its weight times the [`quantum`](Rules::quantum) pays for: deficit round robin by declared
-//!    cost. A key that comes to its class's ring, because it has a job again, room again, or counts as
-//!    another class, stands in the present round, with its debts and without savings.
+//! 3. **Between keys**, those that may start a job and count as the best class take turns, by deficit
+//!    round robin: each round gives each of them its weight times the [`quantum`](Rules::quantum), a
+//!    key starts its next job in the round in which it can pay the job's [`cost`](Job::cost), and
+//!    keeps its turn while it can pay. A key that comes to its class's ring, because it has a job
+//!    again, room again, or counts as another class, comes in the present round and with nothing.
 //!
 //! So much may be said beforehand, and is tested:
 //!
 //! - Within a key, a job of class c is overtaken only by jobs of classes c' < c that are submitted
 //!   less than (c − c') agings after it.
-//! - Between keys: from c agings after its submission on, a job of class c of an eligible key waits for
-//!   at most m = 2 + (a + `cost_max`) / (weight · quantum) rounds, where a is the cost of the jobs of its
-//!   own key that rank before it; in them, another key starts less than (m + 1) · its weight · quantum
+//! - Between keys: from c agings after its submission on, a job of class c of an eligible key starts
+//!   within m = ⌈a / (weight · quantum)⌉ rounds, where a is the cost of the job and of those of its own
+//!   key that rank before it; in them, another key starts less than (m + 1) · its weight · quantum
 //!   \+ `cost_max`. So each job starts, if jobs end.
-//! - Two keys that have jobs and are eligible all the time, and count as the same class, were served
-//!   alike: cost ÷ weight differs by less than the quantum and one job's cost ÷ weight.
+//! - Two keys that came to a ring together, and have jobs and are eligible since, were served alike:
+//!   cost ÷ weight differs by less than the quantum and one job's cost ÷ weight.
 //!
 //! # When to use it, and when not
 //!

@@ -29,8 +29,8 @@ pub struct Rules {
     /// strict priority to all purposes; zero makes all classes one. 60 s unless set: a job of the
     /// third class is among the first after two minutes.
     pub ageing: Duration,
-    /// What a key of weight 1 may start in one turn, in the unit of [`Job::cost`]. Small shares
-    /// evenly, large lets a key start several jobs in a row; 0 counts as 1. 1 unless set.
+    /// What each round gives to a key of weight 1, in the unit of [`Job::cost`]. Small shares finely,
+    /// large lets a key start several jobs in a row; 0 counts as 1. 1 unless set.
     ///
     /// [`Job::cost`]: crate::Job::cost
     pub quantum: u64,

@@ -191,7 +191,7 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         let lane = self.lanes.at_mut(slot.lane);
         lane.running -= 1;
         // A lane that is ready anyway stands where it stood.
-        if lane.place.is_none() {
+        if lane.standing.is_none() {
             self.settle(slot.lane);
         }
         Some(slot.work)

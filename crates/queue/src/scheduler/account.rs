@@ -1,71 +1,83 @@
-//! What a key may still start before it is another's turn: deficit round robin.
+//! What a key may start in a round, and in which round it is its turn: deficit round robin.
 
 use std::num::NonZeroU32;
 
 /// A key's account in the ring of its class.
 ///
-/// Deficit round robin (Shreedhar and Varghese, 1995) in the form of RFC 8290, 4.2: a key in credit
-/// may start a job, whatever it costs; it pays afterwards, and while it owes it sits out the rounds
-/// that repay the debt. Those rounds are counted at once instead of visited one by one, so that a
-/// turn costs the same with any quantum.
-///
-/// Starts divided by weight of two keys that stay in one ring differ by less than one quantum and
-/// one job.
+/// Deficit round robin (Shreedhar and Varghese, 1995): each round gives each key its allowance, a key
+/// starts its next job in the round in which it can pay for it, and keeps its turn while it can pay.
+/// Rounds in which it can not are counted instead of visited, so that a turn costs the same whatever
+/// the allowance. A key pays before the start, so nothing is owed when it goes, and it can be
+/// forgotten; and as it comes back with nothing, its next turn is in a later round than the last that
+/// was served, so coming and going gains nothing on those who wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Account {
     /// The class whose ring the key is in, or was in last.
     class: u8,
-    /// The round in which it may start next.
-    pub(super) round: u64,
-    /// Who came to the end of the line earlier goes first in a round.
-    pub(super) stamp: u64,
-    /// What it may still start in that round; never 0.
+    /// The round of its present or last turn.
+    round: u64,
+    /// What is left of its allowances up to that round.
     credit: u64,
+    /// Its place in that round: who came to the end of the line earlier goes first.
+    stamp: u64,
+    /// Its place in the round of its next turn.
+    next_stamp: u64,
+}
+
+/// A turn of a key: when it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub(super) round: u64,
+    pub(super) stamp: u64,
 }
 
 impl Account {
-    /// The account of a key that comes for the first time: at the end of the present round.
-    pub(super) fn new(class: u8, rounds: &Rounds, stamp: u64, allowance: u64) -> Self {
-        Self { class, round: rounds.present(class), stamp, credit: allowance }
+    /// The account of a key that comes for the first time, at the end of the line.
+    pub(super) fn new(class: u8, rounds: &Rounds, stamp: u64) -> Self {
+        Self { class, round: rounds.present(class), credit: 0, stamp, next_stamp: stamp }
     }
 
-    /// Comes into the ring of `class`, or back into it: nothing was saved up meanwhile, and the
-    /// rounds that it owes there it owes here.
-    pub(super) fn enter(&mut self, class: u8, rounds: &Rounds, allowance: u64) {
-        let present = rounds.present(self.class);
-        if self.round < present {
-            self.credit = allowance;
+    /// Comes into the ring of `class`, or back into it, with nothing saved up; but a turn that is not
+    /// over goes on.
+    pub(super) fn enter(&mut self, class: u8, rounds: &Rounds) {
+        let present = rounds.present(class);
+        if self.class != class || self.round < present {
+            self.class = class;
+            self.round = present;
+            self.credit = 0;
         }
-        let owed = self.round.saturating_sub(present);
-        self.round = rounds.present(class).saturating_add(owed);
-        self.class = class;
     }
 
-    /// Pays for a start; at the end of the credit the turn ends, and `stamp` is the end of the line.
+    /// When the key can pay for a job of this cost.
+    pub(super) fn turn(&self, cost: u64, allowance: u64) -> Turn {
+        match self.rounds_until(cost, allowance) {
+            0 => Turn { round: self.round, stamp: self.stamp },
+            rounds => Turn { round: self.round.saturating_add(rounds), stamp: self.next_stamp },
+        }
+    }
+
+    /// Pays for a start in the [turn](Self::turn) of this cost; `stamp` is the end of the line.
     pub(super) fn pay(&mut self, cost: u64, allowance: u64, stamp: u64) {
-        if cost < self.credit {
-            self.credit -= cost;
-            return;
-        }
-        let owed = cost - self.credit;
-        let rounds = owed / allowance + 1;
-        self.credit = allowance - owed % allowance;
-        self.round = self.round.saturating_add(rounds);
-        self.stamp = stamp;
+        let turn = self.turn(cost, allowance);
+        self.credit = match cost.checked_sub(self.credit) {
+            None | Some(0) => self.credit - cost,
+            Some(lacking) => (allowance - lacking % allowance) % allowance,
+        };
+        (self.round, self.stamp) = (turn.round, turn.stamp);
+        self.next_stamp = stamp;
     }
 
-    /// A changed weight holds from now on; credit of the old one is not kept.
-    pub(super) fn limit_credit(&mut self, allowance: u64) {
-        self.credit = self.credit.min(allowance);
+    fn rounds_until(&self, cost: u64, allowance: u64) -> u64 {
+        cost.saturating_sub(self.credit).div_ceil(allowance)
     }
 }
 
-/// What a key of this weight may start per round.
+/// What a round gives to a key of this weight.
 pub(super) fn allowance(quantum: u64, weight: NonZeroU32) -> u64 {
     quantum.max(1).saturating_mul(u64::from(weight.get()))
 }
 
-/// The present round in the ring of each class.
+/// The present round in the ring of each class: that of the latest start.
 #[derive(Debug, Default)]
 pub(super) struct Rounds(Vec<u64>);
 
@@ -90,47 +102,58 @@ mod tests {
 
     const ALLOWANCE: u64 = 10;
 
+    /// Each cost with the round in which it is paid for.
     #[track_caller]
-    fn check(costs: &[u64], round: u64, credit: u64) {
-        let mut account = Account::new(0, &Rounds::default(), 0, ALLOWANCE);
-        for cost in costs {
+    fn check(costs_and_rounds: &[(u64, u64)]) {
+        let mut account = Account::new(0, &Rounds::default(), 0);
+        for (cost, round) in costs_and_rounds {
+            assert_eq!(*round, account.turn(*cost, ALLOWANCE).round, "{costs_and_rounds:?}");
             account.pay(*cost, ALLOWANCE, 1);
+            assert_eq!(*round, account.round, "{costs_and_rounds:?}");
         }
-        assert_eq!((round, credit), (account.round, account.credit), "{costs:?}");
     }
 
     #[test]
     fn a_turn_lasts_as_long_as_the_credit() {
-        check(&[3], 0, 7);
-        check(&[3, 6], 0, 1);
-        check(&[3, 7], 1, 10);
+        check(&[(3, 1), (6, 1), (1, 1), (1, 2)]);
+        check(&[(3, 1), (8, 2), (9, 2), (1, 3)]);
     }
 
     #[test]
-    fn debts_are_repaid_by_sitting_out() {
-        check(&[11], 1, 9);
-        check(&[10, 20], 3, 10);
-        check(&[35], 3, 5);
-        check(&[35, 5], 4, 10);
+    fn a_large_job_waits_until_it_is_paid_for() {
+        check(&[(10, 1), (10, 2)]);
+        check(&[(35, 4), (5, 4), (6, 5)]);
     }
 
     #[test]
-    fn debts_are_taken_along_and_savings_are_not() {
+    fn the_end_of_a_turn_is_the_end_of_the_line() {
+        let mut account = Account::new(0, &Rounds::default(), 7);
+        account.pay(6, ALLOWANCE, 8);
+        assert_eq!(Turn { round: 1, stamp: 7 }, account.turn(4, ALLOWANCE));
+        assert_eq!(Turn { round: 2, stamp: 8 }, account.turn(5, ALLOWANCE));
+    }
+
+    #[test]
+    fn nothing_is_saved_up_while_away() {
         let mut rounds = Rounds::default();
-        let mut account = Account::new(1, &rounds, 0, ALLOWANCE);
-        account.pay(25, ALLOWANCE, 1);
-        rounds.advance(0, 100);
-        account.enter(0, &rounds, ALLOWANCE);
-        assert_eq!((102, 5), (account.round, account.credit));
+        let mut account = Account::new(1, &rounds, 0);
+        account.pay(1, ALLOWANCE, 1);
+        rounds.advance(1, 1);
+        account.enter(1, &rounds);
+        assert_eq!(1, account.turn(9, ALLOWANCE).round, "its turn is not over");
 
-        rounds.advance(0, 200);
-        account.enter(0, &rounds, ALLOWANCE);
-        assert_eq!((200, ALLOWANCE), (account.round, account.credit));
+        rounds.advance(1, 100);
+        account.enter(1, &rounds);
+        assert_eq!(101, account.turn(9, ALLOWANCE).round);
+
+        rounds.advance(0, 50);
+        account.enter(0, &rounds);
+        assert_eq!(51, account.turn(9, ALLOWANCE).round);
     }
 
     #[test]
     fn absurd_costs_do_not_overflow() {
-        let mut account = Account::new(0, &Rounds::default(), 0, 1);
+        let mut account = Account::new(0, &Rounds::default(), 0);
         for _ in 0..3 {
             account.pay(u64::MAX, 1, 1);
         }

@@ -4,7 +4,6 @@ use std::hash::Hash;
 use std::num::NonZeroU32;
 
 use super::Scheduler;
-use super::account::allowance;
 use super::lane::Lane;
 
 /// A key with settings is remembered even while it has no jobs, until [`reset_key`](Self::reset_key).
@@ -20,7 +19,7 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         self.change(key, |lane| lane.cap = Some(cap));
     }
 
-    /// Gives a key `weight` times the share of a key of weight 1, from its next turn on.
+    /// Gives a key `weight` times the share of a key of weight 1.
     pub fn set_weight(&mut self, key: &K, weight: NonZeroU32) {
         self.change(key, |lane| lane.weight = weight);
     }
@@ -48,9 +47,9 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         let index = self.lanes.find_or_insert(key);
         let lane = self.lanes.at_mut(index);
         change(lane);
-        let allowance = allowance(self.rules.quantum, lane.weight);
-        if let Some(account) = &mut lane.account {
-            account.limit_credit(allowance);
+        // Another weight may give it another place.
+        if let Some(standing) = &mut lane.standing {
+            standing.head = None;
         }
         self.settle(index);
     }

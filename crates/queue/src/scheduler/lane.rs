@@ -9,6 +9,14 @@ use super::rank::Rank;
 use super::ready::Place;
 use crate::arena::Arena;
 
+/// Where a ready lane stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    pub(super) place: Place,
+    /// The job that it stands there for; none if its place is to be found anew in any case.
+    pub(super) head: Option<Rank>,
+}
+
 /// The line of one key: its queued jobs by rank, and what it may do.
 #[derive(Debug)]
 pub(super) struct Lane<K> {
@@ -20,10 +28,10 @@ pub(super) struct Lane<K> {
     pub(super) cap: Option<usize>,
     pub(super) weight: NonZeroU32,
     pub(super) paused: bool,
-    /// None while it has neither queued nor running jobs: an idle key neither saves up nor owes.
+    /// None while it has neither queued nor running jobs.
     pub(super) account: Option<Account>,
-    /// Its place among the ready ones, if it is one of them.
-    pub(super) place: Option<Place>,
+    /// Where it stands among the ready ones, if it is one of them.
+    pub(super) standing: Option<Standing>,
     /// Its worst-ranked job, as the index of all worst-ranked jobs knows it.
     pub(super) indexed_worst: Option<Rank>,
 }
@@ -38,18 +46,18 @@ impl<K> Lane<K> {
             weight: NonZeroU32::MIN,
             paused: false,
             account: None,
-            place: None,
+            standing: None,
             indexed_worst: None,
         }
     }
 
-    /// Its best job, if it may start one: a key that is paused or at its cap keeps its jobs and
+    /// Its best job and the job's index, if it may start one: a key that is paused or at its cap keeps its jobs and
     /// their ranks, but stays out of everybody's way.
-    pub(super) fn eligible_head(&self, key_cap: usize) -> Option<Rank> {
+    pub(super) fn eligible_head(&self, key_cap: usize) -> Option<(Rank, u32)> {
         if self.paused || self.cap.unwrap_or(key_cap) <= self.running {
             return None;
         }
-        self.jobs.first_key_value().map(|(rank, _)| *rank)
+        self.jobs.first_key_value().map(|(rank, index)| (*rank, *index))
     }
 
     pub(super) fn worst(&self) -> Option<Rank> {

@@ -4,6 +4,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::account::{Account, allowance};
+use super::lane::Standing;
 use super::rank::{NEVER_NS, Rank, nanos};
 use super::ready::Place;
 use super::{Scheduler, Slot};
@@ -109,9 +110,8 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
 
     fn settle_place(&mut self, index: u32) {
         let lane = self.lanes.at_mut(index);
-        let old = lane.place;
-        let Some(head) = lane.eligible_head(self.rules.key_cap) else {
-            lane.place = None;
+        let Some((head, job)) = lane.eligible_head(self.rules.key_cap) else {
+            lane.standing = None;
             self.ready.remove(index);
             return;
         };
@@ -119,19 +119,23 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         if class != 0 {
             self.promotions.look_at(index, self.ageing.better_at_ns(head.top_at_ns, class));
         }
-        let allowance = allowance(self.rules.quantum, lane.weight);
+        let stood_in = lane.standing.map(|standing| standing.place.class());
+        let stood_for = lane.standing.and_then(|standing| standing.head);
+        if (stood_in, stood_for) == (Some(class), Some(head)) {
+            return;
+        }
         let account = lane.account.get_or_insert_with(|| {
             self.stamp += 1;
-            Account::new(class, &self.rounds, self.stamp, allowance)
+            Account::new(class, &self.rounds, self.stamp)
         });
-        if old.is_none_or(|old| old.class() != class) {
-            account.enter(class, &self.rounds, allowance);
+        if stood_in != Some(class) {
+            account.enter(class, &self.rounds);
         }
-        let new = Place::new(class, account.round, account.stamp);
-        if old != Some(new) {
-            lane.place = Some(new);
-            self.ready.place(index, new);
-        }
+        let allowance = allowance(self.rules.quantum, lane.weight);
+        let turn = account.turn(self.slots.at(job).cost, allowance);
+        let place = Place::new(class, turn.round, turn.stamp);
+        lane.standing = Some(Standing { place, head: Some(head) });
+        self.ready.place(index, place);
     }
 
     fn settle_worst(&mut self, index: u32) {

@@ -38,9 +38,10 @@ struct Turn {
     /// The ring that it is in or was in last.
     class: u8,
     round: u64,
+    /// What is left of its allowances up to that round.
+    credit: u64,
     stamp: u64,
-    /// What it may still start in its round.
-    balance: i64,
+    next_stamp: u64,
 }
 
 /// What the model expects of a push.
@@ -121,23 +122,17 @@ impl Model {
         if self.closed || self.rules.cap <= self.count(State::Running) {
             return None;
         }
-        let place = |(key, model): (&u8, &ModelKey)| {
-            let turn = model.turn.as_ref()?;
-            Some((model.ring?, turn.round, turn.stamp, *key))
-        };
-        let (class, round, _, key) = self.keys.iter().filter_map(place).min()?;
-        self.rounds.insert(class, round);
+        let place = |key: &u8| Some((self.keys[key].ring?, self.turn_of(*key)?, *key));
+        let (class, turn, key) = self
+            .keys
+            .keys()
+            .filter_map(place)
+            .min_by_key(|(class, turn, _)| (*class, turn.round, turn.stamp))?;
+        self.rounds.insert(class, turn.round);
         let (id, cost) = self.head(key).map(|job| (job.id, job.cost)).unwrap();
-
         self.stamp += 1;
-        let (stamp, allowance) = (self.stamp, self.allowance(key));
-        let turn = self.key(key).turn.as_mut().unwrap();
-        turn.balance -= i64::try_from(cost).unwrap();
-        while turn.balance <= 0 {
-            turn.balance += allowance;
-            turn.round += 1;
-            turn.stamp = stamp;
-        }
+        let (credit, next_stamp) = (turn.credit - cost, self.stamp);
+        self.key(key).turn = Some(Turn { credit, next_stamp, ..turn });
         self.counters.started += 1;
         self.job(id).unwrap().state = State::Running;
         self.look();
@@ -166,16 +161,15 @@ impl Model {
         true
     }
 
-    /// The jobs that have been queued for too long; they are taken out.
-    pub(super) fn expire(&mut self) -> Vec<Id> {
-        let now = self.now;
-        let is_due = |job: &&ModelJob| job.deadline.is_some_and(|deadline| deadline <= now);
-        let ids: Vec<Id> = self.queued().filter(is_due).map(|job| job.id).collect();
-        for id in &ids {
-            self.counters.timed_out += 1;
-            self.remove(*id);
-        }
-        ids
+    /// The deadline that is over for longest.
+    pub(super) fn overdue(&self) -> Option<u64> {
+        let deadlines = self.queued().filter_map(|job| job.deadline);
+        deadlines.filter(|deadline| *deadline <= self.now).min()
+    }
+
+    pub(super) fn expire(&mut self, id: Id) {
+        self.counters.timed_out += 1;
+        self.remove(id);
     }
 
     pub(super) fn reprioritize(&mut self, id: Id, class: u8) -> bool {
@@ -187,10 +181,6 @@ impl Model {
 
     pub(super) fn change(&mut self, key: u8, change: impl FnOnce(&mut ModelKey)) {
         change(self.key(key));
-        let allowance = self.allowance(key);
-        if let Some(turn) = &mut self.key(key).turn {
-            turn.balance = turn.balance.min(allowance);
-        }
         self.look();
     }
 
@@ -247,8 +237,16 @@ impl Model {
         self.queued().filter(|job| job.key == key).min_by_key(|job| self.rank(job))
     }
 
-    fn allowance(&self, key: u8) -> i64 {
-        i64::try_from(self.rules.quantum).unwrap() * i64::from(self.keys[&key].weight)
+    /// The turn in which a key can pay for its best job: round by round, until it can.
+    fn turn_of(&self, key: u8) -> Option<Turn> {
+        let mut turn = self.keys[&key].turn.clone()?;
+        let cost = self.head(key)?.cost;
+        while turn.credit < cost {
+            turn.credit += self.rules.quantum * u64::from(self.keys[&key].weight);
+            turn.round += 1;
+            turn.stamp = turn.next_stamp;
+        }
+        Some(turn)
     }
 
     /// Sees which keys are in which ring now, and lets those enter that were not there before.
@@ -271,21 +269,18 @@ impl Model {
         }
     }
 
-    /// A key that comes into a ring stands in its present round, plus the rounds that it owes; it has
-    /// saved up nothing.
+    /// A key that comes into a ring comes in its present round and with nothing, unless its turn there
+    /// is not over.
     fn enter(&mut self, key: u8, class: u8) {
-        let allowance = self.allowance(key);
-        let present = |class: &u8| self.rounds.get(class).copied().unwrap_or(0);
-        let to = present(&class);
+        let round = self.rounds.get(&class).copied().unwrap_or(0);
         let turn = match self.keys[&key].turn.clone() {
             None => {
                 self.stamp += 1;
-                Turn { class, round: to, stamp: self.stamp, balance: allowance }
+                let (stamp, next_stamp) = (self.stamp, self.stamp);
+                Turn { class, round, credit: 0, stamp, next_stamp }
             }
-            Some(turn) if turn.round < present(&turn.class) => {
-                Turn { class, round: to, stamp: turn.stamp, balance: allowance }
-            }
-            Some(turn) => Turn { class, round: to + turn.round - present(&turn.class), ..turn },
+            Some(turn) if turn.class == class && turn.round == round => turn,
+            Some(turn) => Turn { class, round, credit: 0, ..turn },
         };
         self.key(key).turn = Some(turn);
     }

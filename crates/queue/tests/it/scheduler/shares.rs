@@ -7,6 +7,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use queue::{Finish, Job, Rules, Scheduler};
 
+use super::cases;
+
 const NOW: Duration = Duration::ZERO;
 
 fn starts_of(scheduler: &mut Scheduler<&'static str, ()>, n_starts: usize) -> Vec<&'static str> {
@@ -68,7 +70,8 @@ fn a_late_key_gets_its_share_from_now_on() {
     assert_eq!(10, starts.iter().filter(|key| **key == "late").count());
 }
 
-/// Premise: a key at its cap leaves the ring with each start. It must not leave its debts behind.
+/// Premise: a key at its cap leaves the ring with each start, and comes back with its end. It must pay
+/// for its jobs all the same.
 #[test]
 fn a_key_that_is_blocked_now_and_then_still_pays() {
     let mut scheduler = Scheduler::new(Rules { cap: 1, key_cap: 1, ..Rules::default() });
@@ -80,8 +83,43 @@ fn a_key_that_is_blocked_now_and_then_still_pays() {
     assert_eq!(4, starts.iter().filter(|key| **key == "large").count());
 }
 
+/// Premise: a key that submits its next job when the last has ended is forgotten in between and comes
+/// back as a new one. It must not come before those that wait, each time again.
+#[test]
+fn a_key_that_comes_and_goes_does_not_starve_those_who_stay() {
+    let mut scheduler = Scheduler::new(Rules { cap: 1, ..Rules::default() });
+    for _ in 0..50 {
+        scheduler.push(Job::new("stays", ()), NOW).unwrap();
+    }
+    let mut starts = Vec::new();
+    for _ in 0..20 {
+        if scheduler.snapshot().keys.len() == 1 {
+            scheduler.push(Job::new("comes and goes", ()), NOW).unwrap();
+        }
+        starts.extend(starts_of(&mut scheduler, 1));
+    }
+    assert_eq!(10, starts.iter().filter(|key| **key == "stays").count());
+}
+
+/// The same, where its jobs are large: it pays for them though it does not stay.
+#[test]
+fn a_key_that_comes_and_goes_pays_like_others() {
+    let mut scheduler = Scheduler::new(Rules { cap: 1, ..Rules::default() });
+    for _ in 0..100 {
+        scheduler.push(Job::new("stays", ()), NOW).unwrap();
+    }
+    let mut starts = Vec::new();
+    for _ in 0..44 {
+        if scheduler.snapshot().keys.len() == 1 {
+            scheduler.push(Job { cost: 10, ..Job::new("comes and goes", ()) }, NOW).unwrap();
+        }
+        starts.extend(starts_of(&mut scheduler, 1));
+    }
+    assert_eq!(40, starts.iter().filter(|key| **key == "stays").count());
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(cases(300))]
 
     /// Of two keys that always have jobs, served ÷ weight differs by less than the quantum and one
     /// job's cost ÷ weight.
@@ -120,8 +158,8 @@ proptest! {
             for a in 0..n_keys {
                 for b in 0..n_keys {
                     let (w_a, w_b) = (u64::from(weights[a]), u64::from(weights[b]));
-                    // served[a] / w_a − served[b] / w_b < quantum + COST_MAX / w_a, times both.
-                    let bound = served[b] * w_a + quantum * w_a * w_b + COST_MAX * w_b;
+                    // served[a] / w_a − served[b] / w_b < quantum + COST_MAX / w_b, times both.
+                    let bound = served[b] * w_a + quantum * w_a * w_b + COST_MAX * w_a;
                     prop_assert!(served[a] * w_b < bound, "{served:?}");
                 }
             }
