@@ -1,6 +1,6 @@
 //! The token bucket against the model.
 
-use limiter::{Burst, Moment, Rate, TokenBucket};
+use limiter::{Burst, Moment, NotUntil, Rate, TokenBucket};
 use proptest::prelude::*;
 
 use crate::model::{
@@ -108,8 +108,7 @@ fn a_day_at_600_megabytes_per_second_is_exact_to_the_byte() {
     let mut now = at(0);
     bucket.try_take(64 << 10, now).unwrap();
     let mut taken = 0_u64;
-    while let Some(moment) = bucket.try_take(16_384, now).err().and_then(|refusal| refusal.moment())
-    {
+    while let Some(moment) = bucket.try_take(16_384, now).err().and_then(NotUntil::moment) {
         if SECOND < moment.as_nanos() {
             break;
         }

@@ -1,5 +1,7 @@
 //! What the crate promises, through its public interface.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod adaptive;
 #[cfg(feature = "http-body")]
 mod body;

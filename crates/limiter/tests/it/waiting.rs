@@ -320,8 +320,7 @@ async fn run(limiter: &Limiter, tasks: &[Task]) -> Vec<(usize, Granted)> {
     while let Some(ended) = running.join_next().await {
         ended.unwrap();
     }
-    let log = std::mem::take(&mut *log.lock().unwrap());
-    log
+    Arc::into_inner(log).expect("all tasks have ended").into_inner().unwrap()
 }
 
 proptest! {
