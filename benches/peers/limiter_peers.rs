@@ -15,23 +15,19 @@ use governor::{Quota, RateLimiter};
 use leaky_bucket::RateLimiter as LeakyBucket;
 use ratelimit::Ratelimiter;
 
-/// All bodies of this module. "governor" reads the same clock as ours; quanta reads the processor's.
+/// All bodies of this module. "governor" reads the same clock as ours; quanta reads the processor's. It
+/// has no answer to `admit_read`: a cell takes a nanosecond at least, so reads in a row exhaust any burst.
 pub(crate) const BODIES: &[Body] = &[
-    Body { case: "limiter/admit", subject: "governor", prepare: || admit(MonotonicClock, 1) },
+    Body { case: "limiter/admit", subject: "governor", prepare: || admit(MonotonicClock) },
     Body {
         case: "limiter/admit",
         subject: "governor, quanta",
-        prepare: || admit(QuantaClock::default(), 1),
+        prepare: || admit(QuantaClock::default()),
     },
     Body { case: "limiter/admit", subject: "ratelimit", prepare: || ratelimit(1) },
     Body { case: "limiter/admit", subject: "leaky-bucket, fair", prepare: || leaky(true) },
     Body { case: "limiter/admit", subject: "leaky-bucket, unfair", prepare: || leaky(false) },
     Body { case: "limiter/admit", subject: "async-speed-limit", prepare: || speed_limit(1e18) },
-    Body {
-        case: "limiter/admit_read",
-        subject: "governor",
-        prepare: || admit(MonotonicClock, READ_TOKENS as u32),
-    },
     Body { case: "limiter/admit_read", subject: "ratelimit", prepare: || ratelimit(READ_TOKENS) },
     Body { case: "limiter/reject", subject: "governor", prepare: || reject(MonotonicClock) },
     Body {
@@ -59,15 +55,11 @@ fn governor<C: Clock>(clock: C) -> Governor<C> {
     RateLimiter::direct_with_clock(quota.allow_burst(NonZeroU32::MAX), clock)
 }
 
-fn admit<C: Clock + 'static>(clock: C, tokens: u32) -> Run {
+fn admit<C: Clock + 'static>(clock: C) -> Run {
     let limiter = governor(clock);
-    let tokens = NonZeroU32::new(tokens).expect("it is not 0");
     Box::new(move |iterations| {
         for _ in 0..iterations {
-            // A read takes more cells than drip in meanwhile: refused ones do not count as admitted.
-            let admitted = limiter.check_n(black_box(tokens));
-            assert!(admitted.is_ok());
-            let _ = black_box(admitted);
+            assert!(limiter.check_n(black_box(ONE)).is_ok_and(|checked| checked.is_ok()));
         }
     })
 }

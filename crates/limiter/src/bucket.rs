@@ -101,13 +101,17 @@ impl TokenBucket {
     /// the rate is 0; nothing is taken.
     #[inline]
     pub fn try_take(&mut self, tokens: u64, now: Moment) -> Result<Moment, NotUntil> {
-        self.fill(now);
-        let is_there = self.cost(tokens.min(self.burst.tokens())) <= self.level;
-        if is_there && !self.rate.is_paused() || self.rate.is_unlimited() {
-            self.take(tokens);
-            return Ok(self.updated);
+        if self.rate.is_unlimited() {
+            return Ok(self.updated.max(now));
         }
-        Err(NotUntil { moment: self.ready_at(tokens, now) })
+        self.fill(now);
+        let cost = self.cost(tokens);
+        let needed = if tokens <= self.burst.tokens() { cost } else { self.level_max };
+        if self.level < needed || self.rate.is_paused() {
+            return Err(NotUntil { moment: self.ready_at(tokens, now) });
+        }
+        self.charge(cost);
+        Ok(self.updated)
     }
 
     /// Returns when `tokens` could be taken: a moment not after `now` if at once, [`Moment::MAX`] if
@@ -131,14 +135,17 @@ impl TokenBucket {
     }
 
     /// Takes out what [`TokenBucket::ready_at`] has just found ready.
-    #[inline]
     pub(crate) fn take(&mut self, tokens: u64) {
-        if self.rate.is_unlimited() {
-            return;
+        if !self.rate.is_unlimited() {
+            self.charge(self.cost(tokens));
         }
+    }
+
+    #[inline]
+    fn charge(&mut self, cost: i128) {
         self.low_water.mark(self.updated, self.level_max - self.level);
         // The level is not below 0 when something is taken, and the cost below 2¹²⁷.
-        self.level -= self.cost(tokens);
+        self.level -= cost;
     }
 
     /// Puts `tokens` back that were taken at `taken_at` and not used.

@@ -154,13 +154,16 @@ impl Limiter {
     /// [`RetryAt`] when they are not there, or others wait for them; nothing is taken.
     #[inline]
     pub fn try_acquire(&self, tokens: u64) -> Result<Permit<'_>, RetryAt> {
-        let limiter = Cow::Borrowed(self);
-        if self.inner.door.is_open() {
-            return Ok(Permit { limiter, tokens, taken_at: None });
+        let Inner { shared, node, door, .. } = &*self.inner;
+        if door.is_open() {
+            return Ok(Permit { limiter: Cow::Borrowed(self), tokens, taken_at: None });
         }
-        match self.inner.shared.try_take(self.inner.node, tokens) {
-            Ok(taken_at) => Ok(Permit { limiter, tokens, taken_at: Some(taken_at) }),
-            Err(retry_at) => Err(retry_at),
+        let now = shared.clock.now();
+        match shared.try_take(*node, tokens, now) {
+            Ok(taken_at) => {
+                Ok(Permit { limiter: Cow::Borrowed(self), tokens, taken_at: Some(taken_at) })
+            }
+            Err(not_until) => Err(RetryAt::new(&shared.clock, now, not_until)),
         }
     }
 
@@ -281,7 +284,7 @@ impl Permit<'_> {
 }
 
 impl RetryAt {
-    pub(crate) fn new(clock: &Clock, asked_at: Moment, not_until: NotUntil) -> Self {
+    fn new(clock: &Clock, asked_at: Moment, not_until: NotUntil) -> Self {
         let wait = not_until.moment().map(|moment| moment.saturating_since(asked_at));
         Self { asked_at: clock.instant(asked_at), wait }
     }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use crate::seam::{Clock, Timer};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::waiters::Waiters;
-use crate::{Grant, Moment, NodeId, RetryAt, Ticket, Tree};
+use crate::{Grant, Moment, NodeId, NotUntil, Ticket, Tree};
 
 /// The tree, its clock, and the tasks that wait.
 ///
@@ -62,9 +62,12 @@ impl Shared {
         Self { clock, state: Mutex::new(state) }
     }
 
-    #[inline]
-    pub(crate) fn try_take(&self, node: NodeId, tokens: u64) -> Result<Moment, RetryAt> {
-        let now = self.clock.now();
+    pub(crate) fn try_take(
+        &self,
+        node: NodeId,
+        tokens: u64,
+        now: Moment,
+    ) -> Result<Moment, NotUntil> {
         let mut state = self.state.lock();
         let taken = state.tree.try_take(node, tokens, now);
         if !state.waiters.is_empty() {
@@ -72,7 +75,7 @@ impl Shared {
             drop(state);
             wake(woken);
         }
-        taken.map_err(|not_until| RetryAt::new(&self.clock, now, not_until))
+        taken
     }
 
     /// Changes or reads the tree, grants what the change allows, and wakes whom it concerns.
@@ -233,7 +236,7 @@ impl State {
 
 impl Claim {
     pub(crate) fn new() -> Self {
-        Self { ticket: None, timer: Timer::default() }
+        Self { ticket: None, timer: Timer::new() }
     }
 }
 

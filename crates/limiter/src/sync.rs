@@ -23,7 +23,7 @@ mod checked {
     super::mutex_without_poison!();
 }
 
-/// The checkers' locks have the interface of the standard library's, ours that of parking_lot's.
+/// The checkers' locks have the interface of the standard library's, ours that of `parking_lot`'s.
 #[cfg(any(feature = "loom", feature = "shuttle"))]
 macro_rules! mutex_without_poison {
     () => {

@@ -133,10 +133,9 @@ impl Tree {
         if 0 < self.waiting {
             return self.try_take_in_turn(node, tokens);
         }
-        let alone = &mut self.nodes[index as usize];
-        if alone.parent.is_none() && alone.children == 0 {
+        if self.nodes.len() == 1 {
             // The most frequent case by far, and the same as below.
-            return alone.try_take_alone(tokens, self.now);
+            return self.nodes[0].try_take_alone(tokens, self.now);
         }
         let ready_at = self.ready_behind_all(index, tokens);
         if self.now < ready_at {

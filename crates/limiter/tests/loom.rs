@@ -1,5 +1,7 @@
 //! Every interleaving of a few threads: the door without a lock, the hand-over of a grant, the refund.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};

@@ -2,6 +2,8 @@
 //!
 //! `SHUTTLE_ITERATIONS` sets how many schedules each test tries.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;

@@ -35,19 +35,33 @@ impl LowWater {
     /// Says that at `moment` there was this much room, and that tokens were taken then.
     #[inline]
     pub(super) fn mark(&mut self, moment: Moment, room: i128) {
+        let Some(last) = self.marks.last_mut() else {
+            return self.marks.push(Mark { moment, room });
+        };
         // What was forgotten is marked a nanosecond ahead.
-        let moment = self.marks.last().map_or(moment, |last| last.moment.max(moment));
-        while let Some(last) = self.marks.last_mut() {
-            if last.room < room {
-                if last.room >> self.step_bits == room >> self.step_bits {
-                    last.moment = moment;
-                    return;
-                }
-                break;
-            }
-            self.marks.pop();
+        let moment = moment.max(last.moment);
+        if room <= last.room {
+            *last = Mark { moment, room };
+            return self.drop_outdone();
+        }
+        if last.room >> self.step_bits == room >> self.step_bits {
+            last.moment = moment;
+            return;
         }
         self.marks.push(Mark { moment, room });
+    }
+
+    /// Drops all marks before the last that have no less room.
+    #[inline]
+    fn drop_outdone(&mut self) {
+        while let [.., before, last] = &self.marks[..] {
+            if before.room < last.room {
+                break;
+            }
+            let last = *last;
+            self.marks.pop();
+            *self.marks.last_mut().expect("there were two") = last;
+        }
     }
 
     /// Says that nothing taken up to `moment` may be given back.

@@ -48,10 +48,14 @@ impl Clock {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Timer;
 
 impl Timer {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
     pub(crate) fn poll(&mut self, clock: &Clock, moment: Moment, cx: &mut Context<'_>) -> Poll<()> {
         let mut face = clock.face.lock();
         if moment <= face.now {

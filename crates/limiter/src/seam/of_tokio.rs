@@ -34,12 +34,16 @@ impl Clock {
 }
 
 /// A timer that is set only when it is polled. Holds memory only while it is set.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Timer {
     set: Option<(Moment, Pin<Box<Sleep>>)>,
 }
 
 impl Timer {
+    pub(crate) fn new() -> Self {
+        Self { set: None }
+    }
+
     /// Ready when it was set for `moment` and that has come, or after [`SLEEP_MAX`].
     pub(crate) fn poll(&mut self, clock: &Clock, moment: Moment, cx: &mut Context<'_>) -> Poll<()> {
         if self.set.as_ref().is_none_or(|(set_for, _)| *set_for != moment) {

@@ -1,6 +1,6 @@
 //! What the crate promises, through its public interface.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod adaptive;
 #[cfg(feature = "http-body")]

@@ -320,7 +320,7 @@ async fn run(limiter: &Limiter, tasks: &[Task]) -> Vec<(usize, Granted)> {
     while let Some(ended) = running.join_next().await {
         ended.unwrap();
     }
-    std::mem::take(&mut *log.lock().unwrap())
+    Arc::into_inner(log).expect("all tasks have ended").into_inner().unwrap()
 }
 
 proptest! {
