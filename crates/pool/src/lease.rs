@@ -116,7 +116,8 @@ impl<C: Poolable> Lease<C> {
     ///
     /// # Errors
     ///
-    /// [`GetError::Connect`], [`GetError::ConnectTimedOut`]; the place is then free.
+    /// [`GetError::Connect`], [`GetError::ConnectTimedOut`] and [`GetError::Closed`]; the connection is
+    /// closed in any case.
     ///
     /// # Cancel safety
     ///

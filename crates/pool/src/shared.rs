@@ -261,7 +261,10 @@ impl<K: Key, C: Poolable> Home<C> for Shared<K, C> {
 
     fn renew(self: Arc<Self>, slot: SlotId, item: Item<C>) -> Renewing<C> {
         let close_timeout = Some(self.close_timeout);
-        let key = self.change(|locked| locked.slots.renew(slot));
+        let Some(key) = self.change(|locked| locked.slots.renew(slot)) else {
+            self.end(slot, item, CloseReason::Discarded);
+            return Box::pin(std::future::ready(Err(GetError::Closed)));
+        };
         let attempt = Attempt { shared: self, slot, is_over: false };
         Box::pin(async move {
             let Item { connection, runtime } = item;

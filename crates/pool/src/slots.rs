@@ -292,9 +292,13 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
 
     /// Counts the connection of a lease as closed, keeps its place, and counts a connect as begun there
     /// for the same user. The shell has closed the one and calls [`Slots::renewed`] or [`Slots::failed`]
-    /// after the other. Returns the key to connect to.
-    pub fn renew(&mut self, slot: SlotId) -> K {
+    /// after the other. Returns the key to connect to; `None` when the pool was closed, which begins
+    /// nothing any more, and then nothing has changed.
+    pub fn renew(&mut self, slot: SlotId) -> Option<K> {
         let index = self.expect_leased(slot);
+        if self.is_closed {
+            return None;
+        }
         let slot = &mut self.slots[index as usize];
         slot.phase = Phase::Renewing;
         let lane = self.lanes.get_mut(slot.lane);
@@ -303,7 +307,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         lane.stats.discarded += 1;
         lane.stats.closed.count(CloseReason::Discarded);
         lane.stats.connecting += 1;
-        lane.key.clone()
+        Some(lane.key.clone())
     }
 
     /// Counts the new connection of [`Slots::renew`] as opened, and as lent to the same user.

@@ -28,6 +28,9 @@ use crate::lease::Lease;
 use crate::options::Options;
 use crate::seam::within;
 
+/// The longest head of a reply, by default.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
 /// The limits of a client.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
@@ -40,7 +43,8 @@ pub struct ClientOptions {
     pub head_timeout: Option<Duration>,
     /// How long the next part of a body may take. 30 s by default, too.
     pub body_timeout: Option<Duration>,
-    /// How hyper speaks: buffer sizes, header limits and so on.
+    /// How hyper speaks: buffer sizes, header limits and so on. By default the head of a reply may be
+    /// 64 KiB long, a good deal more than servers send and less than hyper's 400 KiB.
     pub http1: http1::Builder,
     /// The proxies to go through; none by default.
     pub proxies: Proxies,
@@ -51,6 +55,8 @@ pub struct ClientOptions {
 
 impl Default for ClientOptions {
     fn default() -> Self {
+        let mut http1 = http1::Builder::new();
+        http1.max_header_size(HEAD_BYTES_MAX);
         Self {
             pool: Options {
                 idle_timeout: Some(Duration::from_secs(4)),
@@ -60,7 +66,7 @@ impl Default for ClientOptions {
             },
             head_timeout: Some(Duration::from_secs(30)),
             body_timeout: Some(Duration::from_secs(30)),
-            http1: http1::Builder::new(),
+            http1,
             proxies: Proxies::default(),
             #[cfg(feature = "tls")]
             tls: None,

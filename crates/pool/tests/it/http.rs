@@ -281,6 +281,15 @@ async fn a_head_that_does_not_come_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_too_long_is_an_error() {
+    let long = "x".repeat(65 << 10);
+    let reply = format!("HTTP/1.1 200 OK\r\nlong: {long}\r\ncontent-length: 0\r\n\r\n");
+    let server = Server::start(move |_| Answer::new(reply.clone(), Then::KeepAlive)).await;
+    let error = client().send(get(&server.url("/"))).await.unwrap_err();
+    assert!(matches!(error, Error::Exchange { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_body_that_stalls_is_an_error() {
     let bytes = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
     let server = Server::start(move |_| Answer::new(bytes, Then::Hang)).await;

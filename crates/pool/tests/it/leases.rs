@@ -266,10 +266,12 @@ async fn close_tells_all_who_wait_and_ends_all_connections() {
     assert!(matches!(waits.await.unwrap(), Err(GetError::Closed)));
     assert!(matches!(pool.get(&"a").await, Err(GetError::Closed)));
     assert_eq!(2, pool.stats().live());
-    drop((held, second));
+    assert!(matches!(second.renew().await, Err(GetError::Closed)));
+    drop(held);
     pool.closed().await;
     assert_eq!(0, pool.stats().live());
-    assert_eq!(2, pool.stats().closed.by(CloseReason::PoolClosed));
+    assert_eq!(1, pool.stats().closed.by(CloseReason::PoolClosed));
+    assert_eq!(2, pool.stats().opened, "nothing was begun after the close");
 }
 
 #[tokio::test(start_paused = true)]

@@ -156,11 +156,16 @@ impl World {
                 self.slots.vanished(granted.slot, CloseReason::Detached);
             }
             How::Renew => {
+                let key = self.slots.renew(granted.slot);
+                assert_eq!(self.is_closed, key.is_none());
+                if self.is_closed {
+                    return self.leases.push(granted);
+                }
+                assert_eq!(Some(self.places[at].key), key);
                 self.places[at].phase = Phase::Renewing;
                 self.places[at].connection = None;
                 self.places[at].stale = false;
                 self.closed.push(CloseReason::Discarded);
-                assert_eq!(self.places[at].key, self.slots.renew(granted.slot));
             }
         }
     }
