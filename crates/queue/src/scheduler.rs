@@ -173,7 +173,7 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         }
         let (place, lane) = self.ready.first()?;
         self.rounds.advance(place.class(), place.round());
-        Some(self.start_head_of(lane))
+        Some(self.start_head_of(lane, place.round()))
     }
 
     /// Ends a running job and frees its slots; returns its work, or none if it does not run.
