@@ -94,7 +94,8 @@ struct Slot<J> {
 pub struct Pushed<J> {
     /// Its name.
     pub id: Id,
-    /// The job that made room for it, and which thereby ended, under [`Overflow::ShedLowest`].
+    /// The job that made room for it, and which thereby ended, under
+    /// [`Overflow::ShedLowest`](crate::Overflow::ShedLowest).
     pub shed: Option<(Id, J)>,
 }
 

@@ -14,9 +14,18 @@ use queue::{Finish, Id, Job, Overflow, Refusal, Rules, Scheduler, State};
 use super::cases;
 use super::model::{Admission, Model, ModelJob};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
+struct Push {
+    key: u8,
+    class: u8,
+    cost: u64,
+    unique: Option<u8>,
+    timeout: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
 enum Operation {
-    Push { key: u8, class: u8, cost: u64, unique: Option<u8>, timeout: Option<u64> },
+    Push(Push),
     Next,
     Finish(prop::sample::Index, Finish),
     Cancel(prop::sample::Index),
@@ -41,7 +50,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     let push = (0_u8..5, 0_u8..4, 0_u64..30, unique, timeout);
     prop_oneof![
         300 => push.prop_map(|(key, class, cost, unique, timeout)| {
-            O::Push { key, class, cost, unique, timeout }
+            O::Push(Push { key, class, cost, unique, timeout })
         }),
         250 => Just(O::Next),
         200 => (any_job(), finish).prop_map(|(job, finish)| O::Finish(job, finish)),
@@ -83,7 +92,7 @@ struct Pair {
 
 impl Pair {
     fn new(rules: Rules) -> Self {
-        let model = Model::new(rules.clone());
+        let model = Model::new(rules);
         let (ids, numbers) = (Vec::new(), BTreeMap::new());
         Self { scheduler: Scheduler::new(rules), model, now: Duration::ZERO, ids, numbers }
     }
@@ -95,9 +104,7 @@ impl Pair {
     fn apply(&mut self, operation: Operation) {
         use Operation as O;
         match operation {
-            O::Push { key, class, cost, unique, timeout } => {
-                self.push(key, class, cost, unique, timeout);
-            }
+            O::Push(push) => self.push(push),
             O::Next => {
                 self.model.advance(self.now);
                 assert_eq!(self.model.next(), self.scheduler.next(self.now));
@@ -137,7 +144,8 @@ impl Pair {
         }
     }
 
-    fn push(&mut self, key: u8, class: u8, cost: u64, unique: Option<u8>, timeout: Option<u64>) {
+    fn push(&mut self, push: Push) {
+        let Push { key, class, cost, unique, timeout } = push;
         self.model.advance(self.now);
         let admission = self.model.admit(class, unique);
         let number = self.ids.len();
