@@ -53,10 +53,12 @@ impl<T> Arena<T> {
         self.get_mut(index).expect("the caller knows that it is there")
     }
 
+    #[cfg(feature = "tokio")]
     pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
         self.slots.into_iter().flatten()
     }
 
+    #[cfg(feature = "tokio")]
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut().flatten()
     }

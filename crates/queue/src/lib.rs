@@ -31,9 +31,9 @@
 //! - Within a key, a job of class c is overtaken only by jobs of classes c' < c that are submitted
 //!   less than (c − c') agings after it.
 //! - Between keys: from c agings after its submission on, a job of class c of an eligible key starts
-//!   within m = ⌈a / (weight · quantum)⌉ rounds, where a is the cost of the job and of those of its own
-//!   key that rank before it; in them, another key starts less than (m + 1) · its weight · quantum
-//!   \+ `cost_max`. So each job starts, if jobs end.
+//!   within `m = ⌈a / (weight · quantum)⌉` rounds, where `a` is the cost of the job and of those of its
+//!   own key that rank before it; in them, another key starts less than
+//!   `(m + 1) · weight · quantum + cost_max`. So each job starts, if jobs end.
 //! - Two keys that came to a ring together, and have jobs and are eligible since, were served alike:
 //!   cost ÷ weight differs by less than the quantum and one job's cost ÷ weight.
 //!

@@ -94,7 +94,8 @@ struct Slot<J> {
 pub struct Pushed<J> {
     /// Its name.
     pub id: Id,
-    /// The job that made room for it, and which thereby ended, under [`Overflow::ShedLowest`](crate::Overflow::ShedLowest).
+    /// The job that made room for it, and which thereby ended, under
+    /// [`Overflow::ShedLowest`](crate::Overflow::ShedLowest).
     pub shed: Option<(Id, J)>,
 }
 
@@ -173,7 +174,7 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         }
         let (place, lane) = self.ready.first()?;
         self.rounds.advance(place.class(), place.round());
-        Some(self.start_head_of(lane))
+        Some(self.start_head_of(lane, place.round()))
     }
 
     /// Ends a running job and frees its slots; returns its work, or none if it does not run.

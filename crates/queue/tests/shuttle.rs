@@ -4,6 +4,7 @@
 //! checker's world a sleep may be over at any moment, so time-outs and graces strike at random too.
 
 #![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic, in its helpers too")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

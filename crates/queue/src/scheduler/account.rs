@@ -48,27 +48,30 @@ impl Account {
         }
     }
 
-    /// When the key can pay for a job of this cost.
-    pub(super) fn turn(&self, cost: u64, allowance: u64) -> Turn {
-        match self.rounds_until(cost, allowance) {
-            0 => Turn { round: self.round, stamp: self.stamp },
-            rounds => Turn { round: self.round.saturating_add(rounds), stamp: self.next_stamp },
+    /// When the key can pay for a job of this cost; not before the present round.
+    pub(super) fn turn(&self, cost: u64, allowance: u64, rounds: &Rounds) -> Turn {
+        let lacking = cost.saturating_sub(self.credit).div_ceil(allowance);
+        let round = self.round.saturating_add(lacking).max(rounds.present(self.class));
+        let stamp = if round == self.round { self.stamp } else { self.next_stamp };
+        Turn { round, stamp }
+    }
+
+    /// Takes what the rounds up to this one give.
+    pub(super) fn collect(&mut self, round: u64, allowance: u64) {
+        if self.round < round {
+            let given = (round - self.round).saturating_mul(allowance);
+            self.credit = self.credit.saturating_add(given);
+            self.round = round;
+            self.stamp = self.next_stamp;
         }
     }
 
-    /// Pays for a start in the [turn](Self::turn) of this cost; `stamp` is the end of the line.
-    pub(super) fn pay(&mut self, cost: u64, allowance: u64, stamp: u64) {
-        let turn = self.turn(cost, allowance);
-        self.credit = match cost.checked_sub(self.credit) {
-            None | Some(0) => self.credit - cost,
-            Some(lacking) => (allowance - lacking % allowance) % allowance,
-        };
-        (self.round, self.stamp) = (turn.round, turn.stamp);
+    /// Pays for a start in this round; `stamp` is the end of the line.
+    pub(super) fn pay(&mut self, round: u64, cost: u64, allowance: u64, stamp: u64) {
+        self.collect(round, allowance);
+        // Less is there only where the number of the round no longer fits 64 bits.
+        self.credit = self.credit.saturating_sub(cost);
         self.next_stamp = stamp;
-    }
-
-    fn rounds_until(&self, cost: u64, allowance: u64) -> u64 {
-        cost.saturating_sub(self.credit).div_ceil(allowance)
     }
 }
 
@@ -105,11 +108,12 @@ mod tests {
     /// Each cost with the round in which it is paid for.
     #[track_caller]
     fn check(costs_and_rounds: &[(u64, u64)]) {
-        let mut account = Account::new(0, &Rounds::default(), 0);
+        let mut rounds = Rounds::default();
+        let mut account = Account::new(0, &rounds, 0);
         for (cost, round) in costs_and_rounds {
-            assert_eq!(*round, account.turn(*cost, ALLOWANCE).round, "{costs_and_rounds:?}");
-            account.pay(*cost, ALLOWANCE, 1);
-            assert_eq!(*round, account.round, "{costs_and_rounds:?}");
+            assert_eq!(*round, account.turn(*cost, ALLOWANCE, &rounds).round);
+            account.pay(*round, *cost, ALLOWANCE, 1);
+            rounds.advance(0, *round);
         }
     }
 
@@ -127,37 +131,54 @@ mod tests {
 
     #[test]
     fn the_end_of_a_turn_is_the_end_of_the_line() {
-        let mut account = Account::new(0, &Rounds::default(), 7);
-        account.pay(6, ALLOWANCE, 8);
-        assert_eq!(Turn { round: 1, stamp: 7 }, account.turn(4, ALLOWANCE));
-        assert_eq!(Turn { round: 2, stamp: 8 }, account.turn(5, ALLOWANCE));
+        let rounds = Rounds::default();
+        let mut account = Account::new(0, &rounds, 7);
+        account.pay(1, 6, ALLOWANCE, 8);
+        assert_eq!(Turn { round: 1, stamp: 7 }, account.turn(4, ALLOWANCE, &rounds));
+        assert_eq!(Turn { round: 2, stamp: 8 }, account.turn(5, ALLOWANCE, &rounds));
     }
 
     #[test]
     fn nothing_is_saved_up_while_away() {
         let mut rounds = Rounds::default();
         let mut account = Account::new(1, &rounds, 0);
-        account.pay(1, ALLOWANCE, 1);
+        account.pay(1, 1, ALLOWANCE, 1);
         rounds.advance(1, 1);
         account.enter(1, &rounds);
-        assert_eq!(1, account.turn(9, ALLOWANCE).round, "its turn is not over");
+        assert_eq!(1, account.turn(9, ALLOWANCE, &rounds).round, "its turn is not over");
 
         rounds.advance(1, 100);
         account.enter(1, &rounds);
-        assert_eq!(101, account.turn(9, ALLOWANCE).round);
+        assert_eq!(101, account.turn(9, ALLOWANCE, &rounds).round);
 
         rounds.advance(0, 50);
         account.enter(0, &rounds);
-        assert_eq!(51, account.turn(9, ALLOWANCE).round);
+        assert_eq!(51, account.turn(9, ALLOWANCE, &rounds).round);
+    }
+
+    /// A key waits for its turn with a large job, and another, small one comes before that.
+    #[test]
+    fn what_was_given_for_one_job_pays_for_others() {
+        let mut rounds = Rounds::default();
+        let mut account = Account::new(0, &rounds, 0);
+        assert_eq!(9, account.turn(90, ALLOWANCE, &rounds).round);
+        rounds.advance(0, 4);
+        assert_eq!(4, account.turn(5, ALLOWANCE, &rounds).round, "rounds do not go back");
+        account.pay(4, 5, ALLOWANCE, 1);
+        assert_eq!(4, account.turn(35, ALLOWANCE, &rounds).round);
+        assert_eq!(10, account.turn(90, ALLOWANCE, &rounds).round);
     }
 
     #[test]
     fn absurd_costs_do_not_overflow() {
-        let mut account = Account::new(0, &Rounds::default(), 0);
+        let mut rounds = Rounds::default();
+        let mut account = Account::new(0, &rounds, 0);
         for _ in 0..3 {
-            account.pay(u64::MAX, 1, 1);
+            let turn = account.turn(u64::MAX, 1, &rounds);
+            account.pay(turn.round, u64::MAX, 1, 1);
+            rounds.advance(0, turn.round);
         }
-        assert_eq!(u64::MAX, account.round);
+        assert_eq!(u64::MAX, rounds.present(0));
         assert_eq!(u64::MAX, allowance(u64::MAX, NonZeroU32::MAX));
     }
 }

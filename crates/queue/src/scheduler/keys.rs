@@ -4,6 +4,7 @@ use std::hash::Hash;
 use std::num::NonZeroU32;
 
 use super::Scheduler;
+use super::account::allowance;
 use super::lane::Lane;
 
 /// A key with settings is remembered even while it has no jobs, until [`reset_key`](Self::reset_key).
@@ -46,11 +47,13 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
     fn change(&mut self, key: &K, change: impl FnOnce(&mut Lane<K>)) {
         let index = self.lanes.find_or_insert(key);
         let lane = self.lanes.at_mut(index);
-        change(lane);
-        // Another weight may give it another place.
-        if let Some(standing) = &mut lane.standing {
+        if let (Some(standing), Some(account)) = (&mut lane.standing, &mut lane.account) {
+            // Rounds that are over count by the old weight, and the new one may change its place.
+            let present = self.rounds.present(standing.place.class());
+            account.collect(present, allowance(self.rules.quantum, lane.weight));
             standing.head = None;
         }
+        change(lane);
         self.settle(index);
     }
 }

@@ -56,8 +56,8 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         id
     }
 
-    /// Starts the best job of a lane whose turn it is.
-    pub(super) fn start_head_of(&mut self, index: u32) -> Id {
+    /// Starts the best job of a lane whose turn it is in this round.
+    pub(super) fn start_head_of(&mut self, index: u32, round: u64) -> Id {
         let lane = self.lanes.at_mut(index);
         let (rank, job) = lane.jobs.pop_first().expect("a ready lane has a job");
         let slot = self.slots.at_mut(job);
@@ -69,7 +69,8 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         self.counters.started += 1;
         self.stamp += 1;
         let account = lane.account.as_mut().expect("a ready lane has an account");
-        account.pay(slot.cost, allowance(self.rules.quantum, lane.weight), self.stamp);
+        let allowance = allowance(self.rules.quantum, lane.weight);
+        account.pay(round, slot.cost, allowance, self.stamp);
         self.settle(index);
         Id { sequence: rank.sequence, index: job }
     }
@@ -132,7 +133,7 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
             account.enter(class, &self.rounds);
         }
         let allowance = allowance(self.rules.quantum, lane.weight);
-        let turn = account.turn(self.slots.at(job).cost, allowance);
+        let turn = account.turn(self.slots.at(job).cost, allowance, &self.rounds);
         let place = Place::new(class, turn.round, turn.stamp);
         lane.standing = Some(Standing { place, head: Some(head) });
         self.ready.place(index, place);

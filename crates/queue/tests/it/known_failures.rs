@@ -65,7 +65,7 @@ mod running {
         }
     }
 
-    /// taskforcesh/bullmq#3210: a group with a cap of 1 runs two jobs at once.
+    /// `taskforcesh/bullmq#3210`: a group with a cap of 1 runs two jobs at once.
     ///
     /// Premise: several workers on several threads end, fail and fetch jobs of the group at the same
     /// time, while jobs are added and the cap is set again.
@@ -100,7 +100,7 @@ mod running {
         }
     }
 
-    /// apalis-dev/apalis#302: the limit is lost, and a worker starts whatever it can fetch.
+    /// `apalis-dev/apalis#302`: the limit is lost, and a worker starts whatever it can fetch.
     ///
     /// Premise: far more jobs wait than may run, and each of them waits for something itself, so that
     /// a worker that does not count has them all in flight at once.
@@ -116,7 +116,7 @@ mod running {
         assert_eq!(5000, census.ran.load(Ordering::SeqCst));
     }
 
-    /// fereidani/kanal#24 and #50: a value is lost when a future that is about to hand it over is
+    /// `fereidani/kanal#24` and #50: a value is lost when a future that is about to hand it over is
     /// dropped, as the branches of `select!` are that come second.
     ///
     /// Premise: room was granted to a submission, which is dropped before it is polled again. Nothing

@@ -180,6 +180,11 @@ impl Model {
     }
 
     pub(super) fn change(&mut self, key: u8, change: impl FnOnce(&mut ModelKey)) {
+        if let Some(class) = self.keys.get(&key).and_then(|key| key.ring) {
+            // Rounds that are over count by the old weight.
+            let turn = self.turn_in(key, self.present(class), 0);
+            self.key(key).turn = turn;
+        }
         change(self.key(key));
         self.look();
     }
@@ -237,16 +242,26 @@ impl Model {
         self.queued().filter(|job| job.key == key).min_by_key(|job| self.rank(job))
     }
 
-    /// The turn in which a key can pay for its best job: round by round, until it can.
+    /// The turn in which a key can pay for its best job.
     fn turn_of(&self, key: u8) -> Option<Turn> {
+        let (head, class) = (self.head(key)?, self.keys[&key].ring?);
+        self.turn_in(key, self.present(class), head.cost)
+    }
+
+    /// A key's next turn that is not before this round and in which it can pay this cost: round by
+    /// round.
+    fn turn_in(&self, key: u8, round: u64, cost: u64) -> Option<Turn> {
         let mut turn = self.keys[&key].turn.clone()?;
-        let cost = self.head(key)?.cost;
-        while turn.credit < cost {
+        while turn.credit < cost || turn.round < round {
             turn.credit += self.rules.quantum * u64::from(self.keys[&key].weight);
             turn.round += 1;
             turn.stamp = turn.next_stamp;
         }
         Some(turn)
+    }
+
+    fn present(&self, class: u8) -> u64 {
+        self.rounds.get(&class).copied().unwrap_or(0)
     }
 
     /// Sees which keys are in which ring now, and lets those enter that were not there before.
@@ -272,7 +287,7 @@ impl Model {
     /// A key that comes into a ring comes in its present round and with nothing, unless its turn there
     /// is not over.
     fn enter(&mut self, key: u8, class: u8) {
-        let round = self.rounds.get(&class).copied().unwrap_or(0);
+        let round = self.present(class);
         let turn = match self.keys[&key].turn.clone() {
             None => {
                 self.stamp += 1;
