@@ -9,7 +9,7 @@ use std::time::Duration;
 /// One job before it is queued: where it stands in line, and what it is.
 ///
 /// `work` is the caller's: a value that it gets back from a [`Scheduler`](crate::Scheduler), or
-/// the [`Work`](crate::Work) that a [`Queue`](crate::Queue) runs.
+/// the `Work` that a `Queue` runs.
 ///
 /// # Examples
 ///
