@@ -1,9 +1,11 @@
 //! The async pool in virtual time.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pool::{CloseReason, GetError, Options};
+use pool::{CloseReason, GetError, Options, Pool, Poolable, Reuse};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Exchange, Plan, caps, settle};
@@ -74,6 +76,52 @@ async fn a_connection_that_says_that_it_ended_leaves_at_once() {
     notice.send();
     let stats = pool.stats();
     assert_eq!((0, 1), (stats.idle, stats.closed.by(CloseReason::Lost)));
+}
+
+/// Premise: the place of the one that ended is taken by another one when the notice comes.
+#[tokio::test(start_paused = true)]
+async fn a_late_notice_ends_no_other_connection() {
+    let pool = Exchange::default().pool(caps(1, 1));
+    let mut first = pool.get(&"a").await.unwrap();
+    let notice = first.notice.take().unwrap();
+    first.discard();
+    drop(pool.get(&"a").await.unwrap());
+    notice.send();
+    assert_eq!((1, 0), (pool.stats().idle, pool.stats().closed.by(CloseReason::Lost)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_or_the_oldest_is_lent_first() {
+    for (reuse, number) in [(Reuse::Newest, 2), (Reuse::Oldest, 1)] {
+        let pool = Exchange::default().pool(Options { reuse, ..caps(2, 2) });
+        let (first, second) = (pool.get(&"a").await.unwrap(), pool.get(&"a").await.unwrap());
+        drop(first);
+        drop(second);
+        assert_eq!(number, pool.get(&"a").await.unwrap().number, "{reuse:?}");
+    }
+}
+
+/// Premise: the connection dies after it was handed to the first in line and before that one runs.
+#[tokio::test(start_paused = true)]
+async fn who_is_handed_a_dead_connection_keeps_the_place_in_line() {
+    let pool = Exchange::default().pool(caps(1, 1));
+    let held = pool.get(&"a").await.unwrap();
+    let served = Arc::<Mutex<Vec<_>>>::default();
+    let mut callers = JoinSet::new();
+    for caller in ["first", "second"] {
+        let (pool, served) = (pool.clone(), served.clone());
+        callers.spawn(async move {
+            let lease = pool.get_timeout(&"a", SECOND).await.unwrap();
+            served.lock().unwrap().push(caller);
+            drop(lease);
+        });
+        settle().await;
+    }
+    let dead = held.dead.clone();
+    drop(held);
+    dead.store(true, Ordering::SeqCst);
+    callers.join_all().await;
+    assert_eq!(vec!["first", "second"], *served.lock().unwrap());
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,7 +316,7 @@ async fn close_tells_all_who_wait_and_ends_all_connections() {
     assert_eq!(2, pool.stats().live());
     assert!(matches!(second.renew().await, Err(GetError::Closed)));
     drop(held);
-    pool.closed().await;
+    assert!(timeout(SECOND, pool.closed()).await.is_ok());
     assert_eq!(0, pool.stats().live());
     assert_eq!(1, pool.stats().closed.by(CloseReason::PoolClosed));
     assert_eq!(2, pool.stats().opened, "nothing was begun after the close");
@@ -356,7 +404,7 @@ async fn dropping_the_last_handle_closes_the_pool() {
     drop(idle);
     drop(pool);
     settle().await;
-    assert_eq!(1, std::sync::Arc::strong_count(&idle_is_dead), "the idle one was dropped");
+    assert_eq!(1, Arc::strong_count(&idle_is_dead), "the idle one was dropped");
     assert_eq!(1, lease.number);
 }
 
@@ -372,4 +420,21 @@ async fn statistics_add_up_key_by_key() {
     assert_eq!(vec![("a", 2), ("b", 1)], checkouts);
     assert_eq!(3, pool.stats().checkouts());
     assert!((pool.stats().reuse_ratio() - 1.0 / 3.0).abs() < 1e-9);
+}
+
+struct Token;
+impl Poolable for Token {}
+
+#[tokio::test(start_paused = true)]
+async fn the_totals_keep_the_counts_of_keys_that_were_forgotten() {
+    const KEYS: u32 = 2000;
+    let connect = |_: u32| async { Ok::<_, std::io::Error>(Token) };
+    let pool: Pool<u32, Token> = Pool::new(connect, Options::default());
+    for key in 0..KEYS {
+        pool.get(&key).await.unwrap().discard();
+    }
+    assert!(pool.stats_by_key().len() <= 1024);
+    let stats = pool.stats();
+    assert_eq!((u64::from(KEYS), u64::from(KEYS)), (stats.opened, stats.discarded));
+    assert!(stats.adds_up());
 }
