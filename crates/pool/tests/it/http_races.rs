@@ -4,23 +4,23 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use hyper::Uri;
+use hyper::{Method, Response, Uri};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use pool::Options;
-use pool::http::{Client, ClientOptions};
+use pool::http::{Body, Client, ClientOptions, Error};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Builder;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tower_service::Service;
 
-use crate::http::get;
+use crate::http::{eventually, get, request};
 use crate::http_server::read_head;
 use crate::real_time::scatter;
 
@@ -67,21 +67,9 @@ impl AsyncWrite for Pipe {
     }
 }
 
-/// Connects to a server, on a thread of its own, that answers one request and closes a moment later.
+/// Connects by pipes and passes on their far ends.
 #[derive(Clone)]
-struct Dial {
-    far_side: Handle,
-    times: Arc<AtomicU64>,
-}
-
-impl Dial {
-    fn new() -> Self {
-        let runtime = Builder::new_current_thread().build().unwrap();
-        let far_side = runtime.handle().clone();
-        std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
-        Self { far_side, times: Arc::default() }
-    }
-}
+struct Dial(UnboundedSender<DuplexStream>);
 
 impl Service<Uri> for Dial {
     type Response = TokioIo<Pipe>;
@@ -93,18 +81,51 @@ impl Service<Uri> for Dial {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let (near, mut far) = tokio::io::duplex(1024);
-        let turns = scatter(&self.times) % TURNS_MAX;
-        self.far_side.spawn(async move {
-            read_head(&mut far).await?;
-            far.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await?;
-            for _ in 0..turns {
-                std::hint::spin_loop();
-            }
-            Ok::<_, io::Error>(())
-        });
+        let (near, far) = tokio::io::duplex(1024);
+        self.0.send(far).unwrap();
         ready(Ok(TokioIo::new(Pipe(near))))
     }
+}
+
+/// A client and the far ends of its connections.
+fn client() -> (Client, UnboundedReceiver<DuplexStream>) {
+    let (sender, far_ends) = unbounded_channel();
+    let options = ClientOptions {
+        head_timeout: Some(Duration::from_secs(5)),
+        pool: Options { connections_max: 2, ..ClientOptions::default().pool },
+        ..ClientOptions::default()
+    };
+    (Client::with_connector(Dial(sender), options), far_ends)
+}
+
+async fn answer(far: &mut DuplexStream) -> io::Result<()> {
+    read_head(far).await?;
+    far.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await
+}
+
+async fn expect_ok(reply: Result<Response<Body>, Error>) {
+    let body = reply.unwrap().into_body().collect().await.unwrap().to_bytes();
+    assert_eq!("ok", body);
+}
+
+/// Answers one request on each connection and closes it a moment later, on a thread of its own.
+fn serve(mut far_ends: UnboundedReceiver<DuplexStream>) {
+    let times = AtomicU64::new(0);
+    let runtime = Builder::new_current_thread().build().unwrap();
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            while let Some(mut far) = far_ends.recv().await {
+                let turns = scatter(&times) % TURNS_MAX;
+                tokio::spawn(async move {
+                    answer(&mut far).await?;
+                    for _ in 0..turns {
+                        std::hint::spin_loop();
+                    }
+                    Ok::<_, io::Error>(())
+                });
+            }
+        });
+    });
 }
 
 /// hyper#4122: a request handed over in the very instant in which the connection ends may be left where
@@ -113,19 +134,14 @@ impl Service<Uri> for Dial {
 async fn hyper_4122_no_request_is_left_behind() {
     let asked = std::env::var("POOL_RACES").ok().and_then(|number| number.parse().ok());
     let exchanges: u64 = asked.unwrap_or(EXCHANGES);
-    let options = ClientOptions {
-        head_timeout: Some(Duration::from_secs(5)),
-        pool: Options { connections_max: 2, ..ClientOptions::default().pool },
-        ..ClientOptions::default()
-    };
-    let client: Client = Client::with_connector(Dial::new(), options);
+    let (client, far_ends) = client();
+    serve(far_ends);
     let mut tasks = JoinSet::new();
     for _ in 0..2 {
         let client = client.clone();
         tasks.spawn(async move {
             for _ in 0..exchanges {
-                let reply = client.send(get("http://pipe/")).await.unwrap();
-                assert_eq!("ok", reply.into_body().collect().await.unwrap().to_bytes());
+                expect_ok(client.send(get("http://pipe/")).await).await;
             }
         });
     }
@@ -134,4 +150,24 @@ async fn hyper_4122_no_request_is_left_behind() {
     println!("{} exchanges, {} retries, {stats:?}", 2 * exchanges, client.retries());
     assert!(stats.adds_up());
     assert_ne!(0, client.retries(), "requests and closes did not meet");
+}
+
+/// Premise: the connection has ended and the task that drives it has not run since, so the request is
+/// handed over but never written.
+#[tokio::test]
+async fn a_request_that_was_never_sent_is_sent_whatever_it_is() {
+    let (client, mut far_ends) = client();
+    let mut serve_one = async || {
+        let mut far = far_ends.recv().await.unwrap();
+        answer(&mut far).await.unwrap();
+        far
+    };
+    let post = || request(Method::POST, "http://pipe/");
+    let (reply, far) = tokio::join!(client.send(post()), serve_one());
+    expect_ok(reply).await;
+    eventually("idle", || client.pool().stats().idle == 1).await;
+    drop(far);
+    let (reply, _far) = tokio::join!(client.send(post()), serve_one());
+    expect_ok(reply).await;
+    assert_eq!(1, client.retries());
 }
