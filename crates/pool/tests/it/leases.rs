@@ -138,9 +138,9 @@ async fn a_connect_that_panics_frees_its_place() {
     let exchange = Exchange::default();
     exchange.set(Plan { panics: true, ..Plan::default() }).await;
     let pool = exchange.pool(caps(1, 1));
-    assert!(matches!(pool.get(&"a").await, Err(GetError::ConnectAborted)));
+    assert!(matches!(pool.get_timeout(&"a", SECOND).await, Err(GetError::ConnectAborted)));
     exchange.set(Plan::default()).await;
-    assert!(pool.get(&"a").await.is_ok());
+    assert!(pool.get_timeout(&"a", SECOND).await.is_ok());
     assert_eq!(1, pool.stats().connects_failed);
 }
 
@@ -192,7 +192,7 @@ async fn a_caller_may_give_up_after_any_number_of_polls() {
         drop(get);
         drop(held);
         settle().await;
-        assert!(pool.get(&"a").await.is_ok(), "after {polls} polls");
+        assert!(pool.get_timeout(&"a", SECOND).await.is_ok(), "after {polls} polls");
         assert!(pool.stats().adds_up());
         assert_eq!((1, 0), (pool.stats().live(), pool.stats().waiting));
         assert_eq!(2, pool.stats().checkouts(), "what nobody received was not lent");
@@ -218,7 +218,7 @@ async fn a_connection_that_panics_over_its_state_frees_its_place() {
     lease.panics = true;
     assert!(tokio::spawn(async move { drop(lease) }).await.is_err());
     assert_eq!((0, 1), (pool.stats().live(), pool.stats().closed.by(CloseReason::Unusable)));
-    assert!(pool.get(&"a").await.is_ok());
+    assert!(pool.get_timeout(&"a", SECOND).await.is_ok());
 }
 
 #[test]
@@ -282,7 +282,7 @@ async fn a_place_is_taken_until_its_connection_is_closed() {
     let begin = Instant::now();
     pool.get(&"a").await.unwrap().discard();
     assert_eq!(1, pool.stats().closing);
-    assert!(pool.get(&"a").await.is_ok());
+    assert!(pool.get_timeout(&"a", seconds(100)).await.is_ok());
     assert_eq!(seconds(2), begin.elapsed());
 }
 
@@ -293,7 +293,7 @@ async fn a_close_that_hangs_is_cut_off() {
     let pool = exchange.pool(caps(1, 1));
     let begin = Instant::now();
     pool.get(&"a").await.unwrap().discard();
-    assert!(pool.get(&"a").await.is_ok());
+    assert!(pool.get_timeout(&"a", seconds(100)).await.is_ok());
     assert_eq!(seconds(5), begin.elapsed());
 }
 
