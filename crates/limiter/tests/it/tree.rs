@@ -159,6 +159,24 @@ fn three_levels_share_by_the_weights_of_each() {
 }
 
 #[test]
+fn what_a_child_gives_back_is_there_for_all_above_it() {
+    let mut tree = tree(10, 100);
+    let root = tree.root();
+    let share = Share { ceiling: Rate::per_second(10), burst: burst(100), ..weight(1) };
+    let model = child(&mut tree, root, share);
+    let file = child(&mut tree, model, share);
+    let taken_at = tree.try_take(file, 90, at(0)).unwrap();
+    let waiting = tree.enqueue(root, 50, at(0));
+    tree.dispatch(at(0));
+    assert_eq!(0, grants(&mut tree).len());
+    tree.give_back(file, 60, taken_at, at(0));
+    tree.dispatch(at(0));
+    assert_eq!(vec![waiting], grants(&mut tree).iter().map(|grant| grant.ticket).collect::<Vec<_>>());
+    let available = [root, model, file].map(|node| tree.stats(node, at(0)).available_tokens);
+    assert_eq!([20, 70, 70], available);
+}
+
+#[test]
 fn a_change_of_rate_moves_those_who_wait() {
     let mut tree = tree(1, 1);
     let root = tree.root();
