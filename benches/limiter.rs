@@ -5,6 +5,7 @@
 #[path = "peers/limiter_peers.rs"]
 mod limiter_peers;
 
+use benches::limiter_bodies::CONTENDED_REQUESTS;
 use benches::{Body, limiter_bodies};
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -21,9 +22,13 @@ fn bodies() -> Vec<Body> {
     [limiter_bodies::BODIES, limiter_peers::BODIES].concat()
 }
 
-/// Ten thousand iterations of one body.
+/// Ten thousand requests by one body; where two threads contend, of each.
 #[divan::bench(args = bodies(), sample_count = 100, sample_size = 1)]
 fn limiter(bencher: Bencher<'_, '_>, body: &Body) {
+    let (batch, requests) = match body.case {
+        "limiter/contended" => (1, 2 * CONTENDED_REQUESTS),
+        _ => (BATCH, BATCH),
+    };
     let mut run = (body.prepare)();
-    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| run(BATCH));
+    bencher.counter(ItemsCount::new(requests)).bench_local(|| run(batch));
 }

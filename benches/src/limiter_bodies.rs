@@ -15,6 +15,9 @@ pub const READ_TOKENS: u64 = 16 << 10;
 /// A rate and burst that no run exhausts.
 pub const RATE_AMPLE: u64 = 4_000_000_000;
 
+/// Requests of each of two threads that contend: enough to drown the cost of starting them.
+pub const CONTENDED_REQUESTS: u64 = 10_000;
+
 /// All bodies of this module.
 pub const BODIES: &[Body] = &[
     Body { case: "limiter/admit", subject: "ours", prepare: || admit(1) },
@@ -107,22 +110,22 @@ fn refund() -> Run {
     })
 }
 
-/// Half of the requests from each of two threads.
+/// [`CONTENDED_REQUESTS`] from each of two threads.
 fn contended() -> Run {
     let limiter = ample();
     on_two_threads(Arc::new(move || assert!(limiter.try_acquire(black_box(1)).is_ok())))
 }
 
-/// Runs half of the iterations on each of two threads; their start is measured too.
+/// Each iteration starts two threads, and each of them does this so often: their start, some 50 µs, is
+/// measured too.
 pub fn on_two_threads(once: Arc<dyn Fn() + Send + Sync>) -> Run {
     Box::new(move |iterations| {
-        thread::scope(|scope| {
-            for half in [iterations / 2, iterations - iterations / 2] {
-                scope.spawn({
-                    let once = &once;
-                    move || (0..half).for_each(|_| once())
-                });
-            }
-        });
+        for _ in 0..iterations {
+            thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| (0..CONTENDED_REQUESTS).for_each(|_| once()));
+                }
+            });
+        }
     })
 }
