@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 
-use benches::pool_bodies::{TASKS_PER_CONNECTION, by_tasks, expect_ok, runtime, serve};
+use benches::pool_bodies::{
+    TASKS_PER_CONNECTION, by_tasks, expect_ok, runtime, serve, warmed_by_tasks,
+};
 use benches::{Body, Run};
 use http_body_util::Empty;
 use hyper::Request;
@@ -154,8 +156,9 @@ async fn bare_turn(sender: &mut Sender, host: &str) {
 
 /// The floor: one connection, no pool.
 fn bare_http() -> Run {
-    let address = serve();
-    let (runtime, host) = (runtime(), address.to_string());
+    let runtime = runtime();
+    let address = serve(&runtime);
+    let host = address.to_string();
     let mut sender = runtime.block_on(bare_connection(address));
     Box::new(move |iterations| {
         runtime.block_on(async {
@@ -168,10 +171,11 @@ fn bare_http() -> Run {
 
 /// The floor for many tasks: as many connections, handed around by a stack.
 fn bare_by_tasks(n_tasks: usize) -> Run {
-    let address = serve();
+    let runtime = runtime();
+    let address = serve(&runtime);
     let host = address.to_string();
     let idle = std::sync::Arc::new(Mutex::new(Vec::new()));
-    by_tasks(n_tasks, move || {
+    warmed_by_tasks(runtime, n_tasks, move || {
         let (idle, host) = (idle.clone(), host.clone());
         async move {
             let taken = idle.lock().await.pop();
@@ -186,11 +190,12 @@ fn bare_by_tasks(n_tasks: usize) -> Run {
 }
 
 fn legacy_by_tasks(n_tasks: usize) -> Run {
-    let url = format!("http://{}/", serve());
+    let runtime = runtime();
+    let url = format!("http://{}/", serve(&runtime));
     let mut tcp = HttpConnector::new();
     tcp.set_nodelay(true);
     let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(tcp);
-    by_tasks(n_tasks, move || {
+    warmed_by_tasks(runtime, n_tasks, move || {
         let (client, url) = (client.clone(), url.clone());
         async move {
             let request = Request::get(&*url).body(Empty::<Bytes>::new()).expect("a valid URL");
@@ -201,9 +206,10 @@ fn legacy_by_tasks(n_tasks: usize) -> Run {
 }
 
 fn reqwest_by_tasks(n_tasks: usize) -> Run {
-    let url = format!("http://{}/", serve());
+    let runtime = runtime();
+    let url = format!("http://{}/", serve(&runtime));
     let client = reqwest::Client::builder().no_proxy().build().expect("no TLS is asked for");
-    by_tasks(n_tasks, move || {
+    warmed_by_tasks(runtime, n_tasks, move || {
         let (client, url) = (client.clone(), url.clone());
         async move {
             let reply = client.get(&*url).send().await.expect("the server replies");

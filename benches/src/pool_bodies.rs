@@ -1,12 +1,12 @@
 //! Bodies of `pool`: what it costs to lend and to get back, alone and over HTTP on loopback.
 
-use std::net::{SocketAddr, TcpListener};
-use std::thread;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use pool::http::{Client, ClientOptions};
 use pool::{Options, Pool, Poolable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
@@ -31,6 +31,9 @@ pub const GATES: &[(&str, Gate)] = &[
 
 /// Tasks for each connection where they compete.
 pub const TASKS_PER_CONNECTION: usize = 4;
+
+/// Turns of each task before anything is measured.
+const TURNS_TO_WARM_UP: u64 = 16;
 
 /// A connection that costs nothing.
 #[derive(Debug)]
@@ -103,14 +106,15 @@ fn http_256_tasks() -> Run {
 
 /// One GET of two bytes on loopback, by one of so many tasks; each may have a connection.
 fn http_by_tasks(n_tasks: usize) -> Run {
-    let url = format!("http://{}/", serve());
+    let runtime = runtime();
+    let url = format!("http://{}/", serve(&runtime));
     let pool = Options {
         connections_max: n_tasks,
         connections_per_key_max: n_tasks,
         ..ClientOptions::default().pool
     };
     let client: Client = Client::new(ClientOptions { pool, ..ClientOptions::default() });
-    by_tasks(n_tasks, move || {
+    warmed_by_tasks(runtime, n_tasks, move || {
         let (client, url) = (client.clone(), url.clone());
         async move {
             let request = hyper::Request::get(&*url).body(Default::default()).expect("a valid URL");
@@ -134,7 +138,36 @@ pub fn by_tasks<F>(n_tasks: usize, turn: impl Fn() -> F + Clone + Send + 'static
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let runtime = runtime();
+    by_tasks_on(runtime(), n_tasks, turn)
+}
+
+/// The same on a runtime on which something runs already, after each task has had some turns: what is
+/// opened once is open then, and does not count for what a turn takes.
+///
+/// # Panics
+///
+/// When a turn panics.
+pub fn warmed_by_tasks<F>(
+    runtime: Runtime,
+    n_tasks: usize,
+    turn: impl Fn() -> F + Clone + Send + 'static,
+) -> Run
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut run = by_tasks_on(runtime, n_tasks, turn);
+    run(TURNS_TO_WARM_UP * n_tasks as u64);
+    run
+}
+
+fn by_tasks_on<F>(
+    runtime: Runtime,
+    n_tasks: usize,
+    turn: impl Fn() -> F + Clone + Send + 'static,
+) -> Run
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     Box::new(move |iterations| {
         runtime.block_on(async {
             let mut tasks = JoinSet::new();
@@ -176,33 +209,33 @@ pub fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime can be built")
 }
 
-/// Starts a server on loopback, on a thread of its own, that answers every request with two bytes.
+/// Starts a server on loopback that answers every request with two bytes. It runs on the thread of those
+/// who ask: to wake another core takes many times as long as what is measured, and never the same.
 ///
 /// # Panics
 ///
 /// When loopback has no free port.
-pub fn serve() -> SocketAddr {
-    const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+pub fn serve(runtime: &Runtime) -> SocketAddr {
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
+    let listener = listener.expect("loopback has a free port");
     let address = listener.local_addr().expect("a bound socket has an address");
-    listener.set_nonblocking(true).expect("a socket can be made non-blocking");
-    thread::spawn(move || {
-        runtime().block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener).expect("it is non-blocking");
-            while let Ok((mut stream, _)) = listener.accept().await {
-                stream.set_nodelay(true).expect("a TCP option");
-                tokio::spawn(async move {
-                    let mut request = Vec::new();
-                    while stream.read_buf(&mut request).await.is_ok_and(|bytes| bytes != 0) {
-                        if request.ends_with(b"\r\n\r\n") {
-                            request.clear();
-                            stream.write_all(REPLY).await?;
-                        }
-                    }
-                    Ok::<_, std::io::Error>(())
-                });
-            }
-        });
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer(stream));
+        }
     });
     address
+}
+
+async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+    const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    stream.set_nodelay(true)?;
+    let mut request = Vec::new();
+    while stream.read_buf(&mut request).await? != 0 {
+        if request.ends_with(b"\r\n\r\n") {
+            request.clear();
+            stream.write_all(REPLY).await?;
+        }
+    }
+    Ok(())
 }

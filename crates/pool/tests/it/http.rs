@@ -287,6 +287,34 @@ async fn a_connection_that_still_sends_is_not_lent_again() {
     }
 }
 
+/// A request body that ends when its sender says so.
+struct Late(tokio::sync::oneshot::Receiver<()>);
+
+impl hyper::body::Body for Late {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        std::pin::Pin::new(&mut self.0).poll(cx).map(|_| None)
+    }
+}
+
+/// Premise: as above, but the request comes to its end soon after the reply has.
+#[tokio::test]
+async fn a_connection_that_still_sends_is_waited_for() {
+    let server = Server::start(|_| Answer::ok("early", Then::Hang)).await;
+    let client: Client<Once<Late>> = Client::new(ClientOptions::default());
+    let (end, ends) = tokio::sync::oneshot::channel();
+    let request = Request::put(server.url("/")).body(Once(Late(ends))).unwrap();
+    client.send(request).await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!((1, 0), (client.pool().stats().leased, client.pool().stats().idle));
+    end.send(()).unwrap();
+    eventually("given back", || client.pool().stats().idle == 1).await;
+}
+
 #[tokio::test]
 async fn a_head_that_does_not_come_is_an_error() {
     let server = Server::start(|_| nothing_then(Then::Hang)).await;

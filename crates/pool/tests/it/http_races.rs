@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::http::{eventually, get, request};
@@ -152,22 +153,43 @@ async fn hyper_4122_no_request_is_left_behind() {
     assert_ne!(0, client.retries(), "requests and closes did not meet");
 }
 
+/// Answers one request on the next connection and returns its far end.
+async fn answer_next(far_ends: &mut UnboundedReceiver<DuplexStream>) -> DuplexStream {
+    let mut far = far_ends.recv().await.unwrap();
+    answer(&mut far).await.unwrap();
+    far
+}
+
 /// Premise: the connection has ended and the task that drives it has not run since, so the request is
 /// handed over but never written.
 #[tokio::test]
 async fn a_request_that_was_never_sent_is_sent_whatever_it_is() {
     let (client, mut far_ends) = client();
-    let mut serve_one = async || {
-        let mut far = far_ends.recv().await.unwrap();
-        answer(&mut far).await.unwrap();
-        far
-    };
     let post = || request(Method::POST, "http://pipe/");
-    let (reply, far) = tokio::join!(client.send(post()), serve_one());
+    let (reply, far) = tokio::join!(client.send(post()), answer_next(&mut far_ends));
     expect_ok(reply).await;
     eventually("idle", || client.pool().stats().idle == 1).await;
     drop(far);
-    let (reply, _far) = tokio::join!(client.send(post()), serve_one());
+    let again = async { tokio::join!(client.send(post()), answer_next(&mut far_ends)) };
+    let (reply, _far) = timeout(Duration::from_secs(5), again).await.expect("sent again");
     expect_ok(reply).await;
     assert_eq!(1, client.retries());
+}
+
+/// Premise: the server closes a new connection at any moment between its opening and the reply.
+#[tokio::test]
+async fn a_new_connection_that_ends_is_never_replaced() {
+    for turns in 0..16 {
+        let (client, mut far_ends) = client();
+        let closes = async {
+            let far = far_ends.recv().await;
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            drop(far);
+        };
+        let (reply, ()) = tokio::join!(client.send(get("http://pipe/")), closes);
+        assert!(reply.is_err(), "after {turns} turns");
+        assert_eq!((0, true), (client.retries(), far_ends.is_empty()), "after {turns} turns");
+    }
 }
