@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use benches::pool_bodies::{
-    TASKS_PER_CONNECTION, by_tasks, expect_ok, runtime, serve, warmed_by_tasks,
+    TASKS_PER_CONNECTION, by_tasks, expect_ok, root, runtime, serve, warmed_by_tasks,
 };
 use benches::{Body, Run};
 use http_body_util::Empty;
@@ -191,14 +191,14 @@ fn bare_by_tasks(n_tasks: usize) -> Run {
 
 fn legacy_by_tasks(n_tasks: usize) -> Run {
     let runtime = runtime();
-    let url = format!("http://{}/", serve(&runtime));
+    let url = root(serve(&runtime));
     let mut tcp = HttpConnector::new();
     tcp.set_nodelay(true);
     let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(tcp);
     warmed_by_tasks(runtime, n_tasks, move || {
         let (client, url) = (client.clone(), url.clone());
         async move {
-            let request = Request::get(&*url).body(Empty::<Bytes>::new()).expect("a valid URL");
+            let request = Request::get(url).body(Empty::<Bytes>::new()).expect("a valid URL");
             let reply = client.request(request).await.expect("the server replies");
             expect_ok(reply.into_body()).await;
         }
@@ -207,12 +207,13 @@ fn legacy_by_tasks(n_tasks: usize) -> Run {
 
 fn reqwest_by_tasks(n_tasks: usize) -> Run {
     let runtime = runtime();
-    let url = format!("http://{}/", serve(&runtime));
+    let url: reqwest::Url =
+        root(serve(&runtime)).to_string().parse().expect("an address makes a valid URL");
     let client = reqwest::Client::builder().no_proxy().build().expect("no TLS is asked for");
     warmed_by_tasks(runtime, n_tasks, move || {
         let (client, url) = (client.clone(), url.clone());
         async move {
-            let reply = client.get(&*url).send().await.expect("the server replies");
+            let reply = client.get(url).send().await.expect("the server replies");
             let body = reply.bytes().await.expect("the body comes to its end");
             assert_eq!("ok", body);
         }

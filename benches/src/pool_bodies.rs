@@ -107,7 +107,7 @@ fn http_256_tasks() -> Run {
 /// One GET of two bytes on loopback, by one of so many tasks; each may have a connection.
 fn http_by_tasks(n_tasks: usize) -> Run {
     let runtime = runtime();
-    let url = format!("http://{}/", serve(&runtime));
+    let url = root(serve(&runtime));
     let pool = Options {
         connections_max: n_tasks,
         connections_per_key_max: n_tasks,
@@ -117,7 +117,7 @@ fn http_by_tasks(n_tasks: usize) -> Run {
     warmed_by_tasks(runtime, n_tasks, move || {
         let (client, url) = (client.clone(), url.clone());
         async move {
-            let request = hyper::Request::get(&*url).body(Default::default()).expect("a valid URL");
+            let request = hyper::Request::get(url).body(Default::default()).expect("a valid URL");
             let reply = client.send(request).await.expect("the server replies");
             expect_ok(reply.into_body()).await;
         }
@@ -184,6 +184,16 @@ where
             assert_eq!(n_tasks, tasks.join_all().await.len());
         });
     })
+}
+
+/// The URL of a server's root: parsed once, for that is no matter of the client.
+///
+/// # Panics
+///
+/// Never: an address makes a valid URL.
+#[must_use]
+pub fn root(server: SocketAddr) -> hyper::Uri {
+    format!("http://{server}/").parse().expect("an address makes a valid URL")
 }
 
 /// Reads the body that [`serve`] sends.

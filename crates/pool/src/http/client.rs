@@ -149,14 +149,11 @@ impl<B: Replay> Client<B> {
         lease.0.address.write(&mut request);
         let copy = if lease.reused() { copy_of(&request) } else { None };
 
-        let failed = match self.exchange(&origin, lease, request).await {
-            Ok(reply) => return Ok(reply),
-            Err(failed) => failed,
-        };
-        let (lease, request) = failed.again(copy)?;
-        self.retries.fetch_add(1, Ordering::Relaxed);
-        let lease = lease.renew().await.map_err(|source| no_connection(&origin, source))?;
-        self.exchange(&origin, lease, request).await.map_err(|failed| failed.error)
+        match self.exchange(&origin, lease, request).await {
+            Ok(reply) => Ok(reply),
+            // On the heap, for it is rare: the future of every other request is smaller by as much.
+            Err(failed) => Box::pin(self.exchange_again(&origin, failed, copy)).await,
+        }
     }
 
     /// The pool of its connections: for statistics, drain, caps, and close.
@@ -174,7 +171,7 @@ impl<B: Replay> Client<B> {
         origin: &Origin,
         mut lease: Lease<HttpConnection<B>>,
         request: Request<B>,
-    ) -> Result<Response<Body<B>>, Failed<B>> {
+    ) -> Result<Response<Body<B>>, Box<Failed<B>>> {
         let heard_before = lease.0.heard.bytes();
         let mut failure = match within(self.head_timeout, lease.exchange(request)).await {
             Some(Ok(reply)) => return Ok(self.reply(reply, lease)),
@@ -182,14 +179,27 @@ impl<B: Replay> Client<B> {
             None => {
                 let after = self.head_timeout.unwrap_or_default();
                 let error = Error::HeadTimedOut { origin: origin.clone(), after };
-                return Err(Failed { error, lease, unsent: None, silently: false });
+                return Err(Box::new(Failed { error, lease, unsent: None, silently: false }));
             }
         };
         let unsent = failure.take_message();
         let source = failure.into_error();
         let silently = lease.0.heard.bytes() == heard_before && !source.is_user();
         let error = Error::Exchange { origin: origin.clone(), source };
-        Err(Failed { error, lease, unsent, silently })
+        Err(Box::new(Failed { error, lease, unsent, silently }))
+    }
+
+    /// Sends a request a second time, over a new connection, if that is safe.
+    async fn exchange_again(
+        &self,
+        origin: &Origin,
+        failed: Box<Failed<B>>,
+        copy: Option<Request<B>>,
+    ) -> Result<Response<Body<B>>, Error> {
+        let (lease, request) = failed.again(copy)?;
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        let lease = lease.renew().await.map_err(|source| no_connection(origin, source))?;
+        self.exchange(origin, lease, request).await.map_err(|failed| failed.error)
     }
 
     fn reply(

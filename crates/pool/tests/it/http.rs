@@ -12,6 +12,7 @@ use pool::{CloseReason, GetError, Options};
 use tokio::net::TcpStream;
 
 use crate::http_server::{Answer, Server, Then};
+use crate::support::settle;
 
 const MOMENT: Duration = Duration::from_millis(20);
 
@@ -310,6 +311,7 @@ async fn a_connection_that_still_sends_is_waited_for() {
     let (end, ends) = tokio::sync::oneshot::channel();
     let request = Request::put(server.url("/")).body(Once(Late(ends))).unwrap();
     client.send(request).await.unwrap().into_body().collect().await.unwrap();
+    settle().await;
     assert_eq!((1, 0), (client.pool().stats().leased, client.pool().stats().idle));
     end.send(()).unwrap();
     eventually("given back", || client.pool().stats().idle == 1).await;
