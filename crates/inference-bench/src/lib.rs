@@ -44,7 +44,9 @@ mod machine;
 #[cfg(feature = "process")]
 pub mod process;
 pub mod report;
+pub mod sse;
 pub mod stats;
+pub mod stream;
 mod verdict;
 
 pub use baseline::{Baseline, BaselineError};

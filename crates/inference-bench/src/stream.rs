@@ -1,0 +1,50 @@
+//! Streams of tokens from OpenAI-compatible endpoints: load, clocks, figures.
+//!
+//! A [`Drive`] sends what a [`Plan`] says to a [`Target`] and returns a [`RequestRecord`] for each planned
+//! request; [`Figures`] are taken from the records, in our words or in those of another tool
+//! ([`Dialect`]). Everything but the drive and the [`Emitter`] is pure and needs no feature.
+//!
+//! # The guarantee
+//!
+//! planned = sent + not sent: an open loop never waits for answers, what cannot be sent in time is sent
+//! late and counted from the instant it was due, and what cannot be sent at all is listed. A gap between
+//! tokens is measured or it is missing, never 0 because two events shared a read.
+//!
+//! # Clocks
+//!
+//! Where the system stamps what it receives (Linux, `SO_TIMESTAMPNS`), events carry the kernel's stamp:
+//! what happens in this process afterwards cannot delay it. Elsewhere they carry our own, and reports say
+//! so. [`calibrate`] says how wrong either is, on this machine under this load.
+//!
+//! # Examples
+//!
+//! ```
+//! use inference_bench::stream::{Dialect, Figures, RequestRecord};
+//!
+//! # let lines = "";
+//! let records: Result<Vec<RequestRecord>, _> = lines.lines().map(RequestRecord::from_line).collect();
+//! let records = records?;
+//! let ours = Figures::of(&records, Dialect::Ours, None);
+//! let theirs = Figures::of(&records, Dialect::Vllm, None);
+//! assert_eq!(ours.requests, theirs.requests);
+//! # Ok::<(), String>(())
+//! ```
+
+mod arrivals;
+pub mod calibrate;
+mod chunk;
+mod dialect;
+mod figures;
+mod goals;
+mod record;
+mod search;
+mod sequence;
+mod spread;
+
+pub use arrivals::{Arrival, Arrivals};
+pub use dialect::{Dialect, Latencies};
+pub use figures::{Figures, Requests, StreamingMetrics, Tokens};
+pub use goals::Goals;
+pub use record::{Event, Failure, Kind, NotSent, Outcome, RequestRecord, Sequence};
+pub use search::{Found, Probe, Search, SearchOptions};
+pub use spread::Spread;
