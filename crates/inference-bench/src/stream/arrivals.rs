@@ -97,7 +97,11 @@ impl Iterator for Arrivals {
     fn nth(&mut self, n: usize) -> Option<u64> {
         match self.arrival {
             Arrival::Constant => self.told += n as u64,
-            _ => (0..n).for_each(|_| drop(self.next())),
+            _ => {
+                for _ in 0..n {
+                    self.next();
+                }
+            }
         }
         self.next()
     }

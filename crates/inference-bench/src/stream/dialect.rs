@@ -112,6 +112,7 @@ pub struct Latencies {
 impl Latencies {
     /// Takes the samples of all requests that came to their proper end and are no warm-up.
     #[must_use]
+    #[expect(single_use_lifetimes, reason = "`impl Trait` in arguments cannot do without")]
     pub fn of<'a>(dialect: Dialect, records: impl IntoIterator<Item = &'a RequestRecord>) -> Self {
         let mut latencies = Self::default();
         for record in records {

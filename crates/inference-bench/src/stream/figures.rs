@@ -70,6 +70,7 @@ pub struct StreamingMetrics {
 impl StreamingMetrics {
     /// Takes the figures of all streams that came to their proper end and are no warm-up.
     #[must_use]
+    #[expect(single_use_lifetimes, reason = "`impl Trait` in arguments cannot do without")]
     pub fn of<'a>(records: impl IntoIterator<Item = &'a RequestRecord>) -> Self {
         let mut received_token_count = 0;
         let (mut begin_ns, mut end_ns) = (u64::MAX, 0);
