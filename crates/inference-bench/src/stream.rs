@@ -35,13 +35,15 @@ pub mod calibrate;
 #[cfg(any(feature = "stream", test))]
 mod chunk;
 mod dialect;
-mod figures;
-mod goals;
 #[cfg(feature = "stream")]
 mod drive;
 #[cfg(feature = "stream")]
 mod emitter;
+mod figures;
+mod findings;
+mod goals;
 mod plan;
+mod plots;
 mod record;
 #[cfg(feature = "stream")]
 mod seam;
@@ -54,12 +56,13 @@ mod transcript;
 
 pub use arrivals::{Arrival, Arrivals};
 pub use dialect::{Dialect, Latencies};
-pub use figures::{Figures, Requests, StreamingMetrics, Tokens};
-pub use goals::Goals;
 #[cfg(feature = "stream")]
 pub use drive::{Drive, Progress, StampReport, StartError};
 #[cfg(feature = "stream")]
 pub use emitter::{Emitter, EmitterOptions};
+pub use figures::{Figures, Requests, StreamingMetrics, Tokens};
+pub use findings::{Demands, Findings};
+pub use goals::Goals;
 pub use plan::{ApiKey, Endpoint, Load, Plan, StampSource, Target};
 pub use record::{Event, Failure, Kind, NotSent, Outcome, RequestRecord, Sequence};
 pub use search::{Found, Probe, Search, SearchOptions};

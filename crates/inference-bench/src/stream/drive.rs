@@ -272,7 +272,9 @@ fn authorization(target: &Target) -> Result<Option<HeaderValue>, StartError> {
 #[cfg(not(feature = "tls"))]
 fn check_scheme(origin: &Origin) -> Result<(), StartError> {
     if origin.is_https() {
-        return Err(StartError::Url { reason: "it asks for TLS: build with the feature `tls`".to_owned() });
+        return Err(StartError::Url {
+            reason: "it asks for TLS: build with the feature `tls`".to_owned(),
+        });
     }
     Ok(())
 }

@@ -252,7 +252,8 @@ impl Running {
     /// Reads and writes what can be.
     fn ready(&mut self, slot: usize, flags: EpollFlags) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
-        let written = if flags.contains(EpollFlags::EPOLLOUT) { connection.flush() } else { Ok(()) };
+        let written =
+            if flags.contains(EpollFlags::EPOLLOUT) { connection.flush() } else { Ok(()) };
         let order = written.and_then(|()| connection.order());
         match order {
             Ok(None) => self.watch(slot),

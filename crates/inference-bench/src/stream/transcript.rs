@@ -251,7 +251,9 @@ mod tests {
     #[test]
     fn counts_that_come_along_say_how_many_tokens_an_event_has() {
         let event = |n: u32| {
-            format!("data: {{\"choices\":[{{\"text\":\"x\"}}],\"usage\":{{\"completion_tokens\":{n}}}}}\n\n")
+            format!(
+                "data: {{\"choices\":[{{\"text\":\"x\"}}],\"usage\":{{\"completion_tokens\":{n}}}}}\n\n"
+            )
         };
         let text: String = [1, 4, 5].map(event).concat();
         let (events, _, usage) = read(&[text.as_bytes()]).into_parts();
@@ -273,7 +275,10 @@ mod tests {
         check_broken("data: {\"choices\":[]}\n\n", Failure::NoDone);
         check_broken("data: {\"choices\":[]}\n", Failure::CutOff);
         check_broken("data: {\"choi\n\n", Failure::BrokenStream);
-        check_broken("data: {\"error\":{\"message\":\"down\"}}\n\ndata: [DONE]\n\n", Failure::ErrorEvent);
+        check_broken(
+            "data: {\"error\":{\"message\":\"down\"}}\n\ndata: [DONE]\n\n",
+            Failure::ErrorEvent,
+        );
         check_broken(&"data: x".repeat(1 << 18), Failure::TooLong);
     }
 }

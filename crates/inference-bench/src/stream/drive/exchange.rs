@@ -143,8 +143,12 @@ impl Exchange {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = shared.uri.clone();
         let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, const { hyper::header::HeaderValue::from_static("application/json") });
-        headers.insert(ACCEPT, const { hyper::header::HeaderValue::from_static("text/event-stream") });
+        headers.insert(
+            CONTENT_TYPE,
+            const { hyper::header::HeaderValue::from_static("application/json") },
+        );
+        headers
+            .insert(ACCEPT, const { hyper::header::HeaderValue::from_static("text/event-stream") });
         if let Some(authorization) = &shared.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }

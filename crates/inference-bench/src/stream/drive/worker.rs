@@ -35,8 +35,12 @@ pub(super) async fn work(
     let alarm = Alarm::new()?;
     alarm.until(shared.clock.system_ns(HEAD_START_NS)).await?;
     match shared.plan.load {
-        Load::Closed { streams } => Ok(closed(&shared, &client, share(streams, worker, &shared)).await),
-        Load::Open { rate, arrival } => open(&shared, &client, &alarm, (rate, arrival), worker).await,
+        Load::Closed { streams } => {
+            Ok(closed(&shared, &client, share(streams, worker, &shared)).await)
+        }
+        Load::Open { rate, arrival } => {
+            open(&shared, &client, &alarm, (rate, arrival), worker).await
+        }
     }
 }
 
@@ -72,9 +76,8 @@ fn client(shared: &Arc<Shared>, worker: usize) -> HttpClient {
     tcp.set_nodelay(true);
     let (clock, counts) = (shared.clock.clone(), shared.counts.clone());
     let by_kernel = shared.plan.stamp == StampSource::Kernel;
-    let stamped = move |tcp: TokioIo<TcpStream>| {
-        Stamped::new(tcp, clock.clone(), counts.clone(), by_kernel)
-    };
+    let stamped =
+        move |tcp: TokioIo<TcpStream>| Stamped::new(tcp, clock.clone(), counts.clone(), by_kernel);
     HttpClient::with_connector(wrap(tcp, stamped), options)
 }
 

@@ -37,7 +37,8 @@ pub(super) enum Parsed {
 
 /// Reads a request.
 pub(super) fn parse(bytes: &[u8]) -> Parsed {
-    let Some(head_end) = bytes.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4) else {
+    let Some(head_end) = bytes.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4)
+    else {
         let endless = HEAD_BYTES_MAX < bytes.len();
         return if endless { Parsed::Other(BAD_REQUEST, bytes.len()) } else { Parsed::Partial };
     };
@@ -90,7 +91,11 @@ impl Events {
         );
         let (open, after, last) = if order.chat {
             let last = r#"{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}"#;
-            (r#"{"index":0,"delta":{"content":""#, r#""},"logprobs":null,"finish_reason":null}]}"#, last)
+            (
+                r#"{"index":0,"delta":{"content":""#,
+                r#""},"logprobs":null,"finish_reason":null}]}"#,
+                last,
+            )
         } else {
             let last = r#"{"index":0,"text":"","logprobs":null,"finish_reason":"length"}"#;
             (r#"{"index":0,"text":""#, r#"","logprobs":null,"finish_reason":null}]}"#, last)

@@ -12,7 +12,8 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
+    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt,
+    sockopt::ReceiveTimestampns,
 };
 use nix::sys::time::TimeSpec;
 use tokio::io::Interest;
@@ -164,8 +165,7 @@ fn read_once(
     }
     let mut pieces = [IoSliceMut::new(&mut bytes[..room])];
     let flags = MsgFlags::empty();
-    let message =
-        recvmsg::<SockaddrStorage>(tcp.as_raw_fd(), &mut pieces, Some(control), flags)?;
+    let message = recvmsg::<SockaddrStorage>(tcp.as_raw_fd(), &mut pieces, Some(control), flags)?;
     let stamp = message.cmsgs().ok().and_then(|mut messages| {
         messages.find_map(|message| match message {
             ControlMessageOwned::ScmTimestampns(time) => Some(time),
