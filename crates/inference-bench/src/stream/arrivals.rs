@@ -199,10 +199,11 @@ mod tests {
 
     #[test]
     fn constant_arrivals_do_not_drift() {
-        let rate = 1000.0 / 3.0;
+        let rate = 3000.0 / 7.0;
         let mut arrivals = Arrivals::new(Arrival::Constant, rate, 0);
-        assert_eq!(Some(3_000_000_000_000), arrivals.nth(1_000_000));
-        assert_eq!(Some(3_000_003_000_000), arrivals.next());
+        assert_eq!(Some(2_333_333_333_333), arrivals.by_ref().take(1_000_001).last());
+        assert_eq!(Some(2_333_335_666_667), arrivals.clone().next());
+        assert_eq!(Some(4_666_666_666_667), arrivals.nth(999_999));
     }
 
     #[test]

@@ -139,7 +139,6 @@ impl Findings<'_> {
         let mut record = self.reported("overhead", "ms", overhead_ms);
         record.seed_case = Some("Per-token overhead".to_owned());
         record.n = self.figures.streaming.received_token_count;
-        record.real_time = true;
         if let Some(overhead_ms_max) = self.demands.overhead_ms_max {
             record.judge(Limit::at_most(overhead_ms_max));
         } else if overhead_ms.is_none() {

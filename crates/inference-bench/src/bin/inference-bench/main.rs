@@ -50,6 +50,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if asked_for { exit::OK } else { exit::USAGE });
         }
     };
+    system::raise_open_files();
     ExitCode::from(match arguments.command {
         Command::Ab(options) => compare_commands::run(&options),
         Command::Stream(options) => stream_commands::run(&options),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeValLike;
 
 /// Counters at one moment, to be compared with now.
@@ -31,6 +31,14 @@ impl Usage {
         let wall = self.at.elapsed().as_secs_f64();
         let cpu = own_cpu().saturating_sub(self.cpu).as_secs_f64();
         (0.0 < wall).then(|| 100.0 * cpu / wall / cores)
+    }
+}
+
+/// Allows as many open files as this process may have: thousands of streams are thousands of sockets.
+pub(crate) fn raise_open_files() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Where it is refused, connecting will say what is missing.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 

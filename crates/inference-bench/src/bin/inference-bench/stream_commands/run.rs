@@ -14,6 +14,7 @@ use serde_json::json;
 use super::options::{Asked, Loads, Options};
 use super::screen::Screen;
 use super::steps::compare;
+use crate::calibrate_command::Stamp;
 use crate::ground_truth::{Stage, calibrate};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -171,6 +172,13 @@ impl<'a> Session<'a> {
         if stamps.clock_steps != 0 {
             self.reasons.push(format!("the wall clock was set {} times", stamps.clock_steps));
         }
+        let by_kernel = self.options.stamp == Stamp::Kernel;
+        let first = self.stamps == StampReport::default();
+        if by_kernel && first && stamps.kernel_reads < stamps.user_reads {
+            self.output.remark(
+                "the kernel stamps nothing here: stamps are ours, taken when we have the bytes",
+            );
+        }
         self.stamps = stamps;
     }
 
@@ -197,9 +205,6 @@ impl<'a> Session<'a> {
             json!({ "when": when, "streams": streams,
                 "gap_err_us": inference_bench::stream::calibrate::quantiles(&errors.gap_us) }),
         );
-        if when == "before" && found.stamps.kernel_reads == 0 && found.stamps.user_reads != 0 {
-            self.output.remark("stamps are ours, taken when we have the bytes");
-        }
         self.errors = Some(match self.errors.take() {
             Some(before) => before.worse(errors),
             None => errors,
