@@ -44,9 +44,9 @@ pub enum Dialect {
     Guidellm,
     /// NVIDIA GenAI-Perf.
     GenaiPerf,
-    /// Ray's LLMPerf.
+    /// `llmperf` of Ray.
     Llmperf,
-    /// MLPerf LoadGen.
+    /// MLPerf's load generator.
     Mlperf,
 }
 

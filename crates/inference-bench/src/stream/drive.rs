@@ -105,7 +105,7 @@ pub struct StampReport {
 /// use inference_bench::stream::{Drive, Plan, Target};
 ///
 /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// let drive = Drive::new(Target::new("http://127.0.0.1:8000"), Plan::closed(10))?;
+/// let drive = Drive::new(&Target::new("http://127.0.0.1:8000"), Plan::closed(10))?;
 /// let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 /// let records = runtime.block_on(drive.work(0))?;
 /// println!("{} of 10", records.iter().filter(|record| record.is_ok()).count());
@@ -153,7 +153,7 @@ impl Drive {
     /// # Errors
     ///
     /// [`StartError`].
-    pub fn new(target: Target, plan: Plan) -> Result<Self, StartError> {
+    pub fn new(target: &Target, plan: Plan) -> Result<Self, StartError> {
         check_load(&plan)?;
         let url = target.request_url();
         let uri: Uri =
@@ -165,7 +165,7 @@ impl Drive {
             plan,
             uri,
             body: target.request_body().into(),
-            authorization: authorization(&target)?,
+            authorization: authorization(target)?,
             tokens_asked: target.tokens,
             timeout: target.timeout.min(std::time::Duration::from_secs(86_400)),
             clock: Arc::new(Clock::start()),

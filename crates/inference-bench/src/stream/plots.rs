@@ -21,6 +21,11 @@ struct Gap {
     ms: f64,
 }
 
+/// Six digits: more than a screen shows, and a file that is half as long.
+fn short(value: f64) -> f64 {
+    format!("{value:.5e}").parse().unwrap_or(value)
+}
+
 /// The plots of a run.
 pub(super) fn of(records: &[RequestRecord], figures: &Figures) -> Vec<Plot> {
     let mut plots = vec![
@@ -52,7 +57,7 @@ fn latencies(figures: &Figures) -> Plot {
 fn distribution(title: &str, label: &str, spreads: &[(&str, &Spread)]) -> Plot {
     let series = spreads.iter().map(|(name, spread)| Series {
         name: (*name).to_owned(),
-        points: spread.cumulative(POINTS),
+        points: spread.cumulative(POINTS).into_iter().map(|(x, y)| (short(x), short(y))).collect(),
     });
     let drawing = Drawing::Lines {
         x: Axis::logarithmic(label),
@@ -102,8 +107,9 @@ fn over_time(streams: &[(u64, Vec<Gap>)], span: &Span) -> Plot {
     }
     let columns: Vec<Spread> = columns.into_iter().map(Spread::of).collect();
     let series = [("median", 0.5), ("p99", 0.99), ("largest", 1.0)].map(|(name, p)| {
-        let point =
-            |(column, spread): (usize, &Spread)| Some((span.seconds(column), spread.rough(p)?));
+        let point = |(column, spread): (usize, &Spread)| {
+            Some((short(span.seconds(column)), short(spread.rough(p)?)))
+        };
         Series {
             name: name.to_owned(),
             points: columns.iter().enumerate().filter_map(point).collect(),
@@ -123,7 +129,7 @@ fn stalls(streams: &[(u64, Vec<Gap>)], span: &Span, median_ms: f64) -> Plot {
         let mut values = vec![None; COLUMNS];
         for gap in gaps {
             let cell = &mut values[span.column(gap.end_ns)];
-            *cell = Some(gap.ms.max(cell.unwrap_or(0.0)));
+            *cell = Some(short(gap.ms).max(cell.unwrap_or(0.0)));
         }
         HeatRow { name: format!("request {number}"), values }
     };

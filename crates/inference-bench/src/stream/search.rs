@@ -89,7 +89,6 @@ impl Search {
 
     /// Returns the load to try next, or `None` when the search is over.
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "it says the same until a probe is reported")]
     pub fn next(&self) -> Option<f64> {
         if self.options.probes_max as usize <= self.probes.len() {
             return None;

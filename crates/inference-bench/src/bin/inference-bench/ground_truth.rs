@@ -69,7 +69,7 @@ pub(crate) fn calibrate(stage: Stage, interrupt: &Interrupt) -> Result<Calibrati
     let tokens = (tokens.ceil() as u32).max(8);
     let target = Target { tokens, ..Target::new(source.url.as_str()) };
     let plan = Plan { workers: stage.workers, stamp: stage.stamp, ..Plan::closed(stage.streams) };
-    let drive = Drive::new(target, plan).map_err(|error| error.to_string())?;
+    let drive = Drive::new(&target, plan).map_err(|error| error.to_string())?;
     let (ran, drive) = threads::run(drive, stage.workers, interrupt, |_| {})?;
     let errors = Errors::of(&ran.records);
     if errors.gap_us.n() == 0 && !ran.interrupted {

@@ -99,7 +99,10 @@ impl Exchange {
         record: &mut RequestRecord,
         transcript: &mut Transcript,
     ) -> Result<(), Broken> {
-        let reply = self.client.send(self.request()).await.map_err(|error| no_reply(&error))?;
+        // In a box of its own, which is gone when the head is there: it is larger than what reads the
+        // stream, and thousands of streams would keep the room for it.
+        let sending = Box::pin(self.client.send(self.request()));
+        let reply = sending.await.map_err(|error| no_reply(&error))?;
         let stamps = reply.extensions().get::<Stamps>().cloned();
         let stamps = stamps.expect("our connector gives them to each connection");
         record.status = Some(reply.status().as_u16());

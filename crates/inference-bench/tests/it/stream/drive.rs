@@ -21,7 +21,7 @@ fn every_token_of_every_stream_is_recorded() {
     for endpoint in [Endpoint::Completions, Endpoint::Chat] {
         let source = source(MS);
         let target = Target { endpoint, tokens: 20, ..Target::new(source.url()) };
-        let records = run(target, Plan::closed(8));
+        let records = run(&target, Plan::closed(8));
         assert_eq!(8, records.len());
         for record in &records {
             assert!(record.is_ok(), "{record:?}");
@@ -42,7 +42,7 @@ fn every_token_of_every_stream_is_recorded() {
 fn connections_are_used_again() {
     let source = source(MS);
     let plan = Plan { requests: Some(12), ..Plan::closed(3) };
-    let records = run(Target::new(source.url()), plan);
+    let records = run(&Target::new(source.url()), plan);
     assert_eq!((12, 9), (records.len(), records.iter().filter(|r| r.reused).count()));
     assert_eq!(3, source.origin().stats().connections.opened);
 }
@@ -51,7 +51,7 @@ fn connections_are_used_again() {
 fn an_open_loop_sends_all_that_is_due() {
     let source = source(MS);
     let plan = Plan::open(500.0, Arrival::Poisson, 400 * MS);
-    let records = run(Target::new(source.url()), plan.clone());
+    let records = run(&Target::new(source.url()), plan.clone());
     let mut intended: Vec<u64> = records.iter().map(|record| record.intended_ns).collect();
     intended.sort_unstable();
     let due: Vec<u64> = inference_bench::stream::Arrivals::new(Arrival::Poisson, 500.0, plan.seed)
@@ -66,7 +66,7 @@ fn an_open_loop_sends_all_that_is_due() {
 fn what_cannot_be_sent_is_listed() {
     let source = source(50 * MS);
     let plan = Plan { in_flight_max: 5, ..Plan::open(200.0, Arrival::Constant, 100 * MS) };
-    let records = run(Target { tokens: 8, ..Target::new(source.url()) }, plan);
+    let records = run(&Target { tokens: 8, ..Target::new(source.url()) }, plan);
     let requests = Figures::of(&records, Dialect::Ours, None).requests;
     assert_eq!((20, 5, 15), (requests.planned, requests.sent, requests.not_sent));
 }
@@ -75,7 +75,7 @@ fn what_cannot_be_sent_is_listed() {
 fn the_warm_up_is_marked() {
     let source = source(MS);
     let plan = Plan { warmup: 50 * MS, ..Plan::open(100.0, Arrival::Constant, 100 * MS) };
-    let records = run(Target::new(source.url()), plan);
+    let records = run(&Target::new(source.url()), plan);
     assert_eq!((10, 5), (records.len(), records.iter().filter(|r| r.warmup).count()));
 }
 
@@ -120,7 +120,7 @@ fn a_silent_server_is_a_time_out_and_no_hang() {
     for pieces in [stream(token), vec![b"HTTP/1.1".to_vec()], Vec::new()] {
         let target = Target { timeout: 100 * MS, ..Target::new(answer(pieces, Then::Hang)) };
         let begin = Instant::now();
-        let records = run(target, Plan::closed(1));
+        let records = run(&target, Plan::closed(1));
         check(&records[0], Failure::TimedOut, "100 ms");
         assert!(begin.elapsed() < 5000 * MS);
     }
@@ -136,7 +136,7 @@ fn a_body_that_never_ends_after_its_end_is_no_failure() {
 #[test]
 fn a_server_that_refuses_is_not_asked_as_fast_as_it_can_refuse() {
     let plan = Plan { requests: None, duration: Some(200 * MS), ..Plan::closed(1) };
-    let records = run(Target::new("http://127.0.0.1:1"), plan);
+    let records = run(&Target::new("http://127.0.0.1:1"), plan);
     assert!((2..=21).contains(&records.len()), "{}", records.len());
 }
 

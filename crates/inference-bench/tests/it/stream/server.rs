@@ -59,7 +59,7 @@ pub(crate) fn stream(text: &str) -> Vec<Vec<u8>> {
 }
 
 /// Runs a plan to its end, on one thread.
-pub(crate) fn run(target: Target, plan: Plan) -> Vec<RequestRecord> {
+pub(crate) fn run(target: &Target, plan: Plan) -> Vec<RequestRecord> {
     assert_eq!(1, plan.workers);
     let drive = Drive::new(target, plan).unwrap();
     runtime().block_on(drive.work(0)).unwrap()
@@ -72,5 +72,5 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 /// One request to this server.
 pub(crate) fn once(url: &str) -> RequestRecord {
     let target = Target { timeout: Duration::from_secs(5), ..Target::new(url) };
-    run(target, Plan::closed(1)).pop().unwrap()
+    run(&target, Plan::closed(1)).pop().unwrap()
 }

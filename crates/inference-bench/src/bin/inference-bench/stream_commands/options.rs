@@ -16,6 +16,9 @@ const OVERHEAD_MAX: Duration = Duration::from_millis(3);
 /// Loads that one sweep may have.
 const SWEEP_MAX: usize = 64;
 
+/// Requests of each probe of a search for streams, unless told otherwise: fewer decide nothing.
+const PROBE_REQUESTS_MIN: u64 = 200;
+
 /// The options of `stream`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -231,6 +234,8 @@ impl Options {
         }
         if !self.is_open() && self.duration.is_some() {
             plan.requests = None;
+        } else if self.search.is_some() {
+            plan.requests = plan.requests.map(|requests| requests.max(PROBE_REQUESTS_MIN));
         }
         plan.requests = self.requests.or(plan.requests);
         plan.workers = match plan.load {

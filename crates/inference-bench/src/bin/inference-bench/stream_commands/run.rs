@@ -144,7 +144,7 @@ impl<'a> Session<'a> {
         }
         let plan = self.options.plan(load, self.asked.workers);
         let workers = plan.workers;
-        let drive = Drive::new(self.asked.target.clone(), plan)
+        let drive = Drive::new(&self.asked.target, plan)
             .map_err(|error| Failure::Usage(error.to_string()))?;
         let mut screen = Screen::new(self.output, self.options.json, self.name_of(load));
         let ran = threads::run(drive, workers, self.interrupt, |progress| screen.show(progress));
@@ -158,7 +158,7 @@ impl<'a> Session<'a> {
                 ran.busiest_pct
             ));
         }
-        for record in &ran.records {
+        for record in ran.records.iter().filter(|_| self.options.output.is_some()) {
             self.lines.push_str(&record.to_line());
             self.lines.push('\n');
         }
