@@ -135,11 +135,11 @@ fn stalls(streams: &[(u64, Vec<Gap>)], span: &Span, median_ms: f64) -> Plot {
     };
     let drawing = Drawing::Heat {
         x: Axis::linear("time of the run (s)"),
-        from: span.seconds(0),
-        to: span.seconds(COLUMNS),
+        from: short(span.seconds(0)),
+        to: short(span.seconds(COLUMNS)),
         value: "largest gap (ms)".to_owned(),
-        light: median_ms.max(1e-3),
-        dark: STALL * median_ms.max(1e-3),
+        light: short(median_ms.max(1e-3)),
+        dark: short(STALL * median_ms.max(1e-3)),
         rows: streams.iter().step_by(step).map(row).collect(),
     };
     let shown = streams.len().div_ceil(step);

@@ -1,4 +1,7 @@
-//! What only the real clock shows. Limits are twice what is promised: other tests run beside these.
+//! What only the real clock shows.
+//!
+//! Counts are always judged, times only loosely: other tests and other people run beside these. With
+//! `INFERENCE_BENCH_JUDGE_TIME` set, on a machine that is ours, times are judged as promised.
 
 use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
@@ -14,6 +17,23 @@ use testkit::{Schedule, TokenSource};
 use super::server::{run, runtime};
 
 const MS: Duration = Duration::from_millis(1);
+
+/// Whether a value is near what it should be: within this share where the machine is ours, else within
+/// half of it.
+#[track_caller]
+fn check_near(value: f64, expected: f64, share: f64) {
+    let ours = std::env::var_os("INFERENCE_BENCH_JUDGE_TIME").is_some();
+    let share = if ours { share } else { 0.5 };
+    assert!((value / expected - 1.0).abs() <= share, "{value}, not {expected}");
+}
+
+/// Whether an error is small: at most the limit where the machine is ours, else 20 times it.
+#[track_caller]
+fn check_small(value_us: f64, limit_us: f64) {
+    let ours = std::env::var_os("INFERENCE_BENCH_JUDGE_TIME").is_some();
+    let limit_us = if ours { limit_us } else { 20.0 * limit_us };
+    assert!(value_us <= limit_us, "{value_us} µs");
+}
 
 /// An emitter on a thread of its own.
 struct Source {
@@ -46,13 +66,14 @@ fn errors(url: &str, streams: usize, tokens: u32, stamp: StampSource) -> Errors 
     Errors::of(&records)
 }
 
-/// The gate itself, 60 µs, is shown in the README and by the suite `stream`, on a quiet machine.
 #[test]
 fn gaps_are_measured_to_the_microsecond_under_load() {
     let source = Source::start(EmitterOptions::default());
     let errors = errors(&source.url, 512, 60, StampSource::Kernel);
-    let p50_us = errors.gap_us.percentile(0.5).unwrap();
-    assert!(p50_us <= 20.0, "{p50_us} µs");
+    check_small(errors.gap_us.percentile(0.5).unwrap(), 2.0);
+    if std::env::var_os("INFERENCE_BENCH_JUDGE_TIME").is_some() {
+        check_small(errors.gap_us.percentile(0.99).unwrap(), 60.0);
+    }
 }
 
 #[test]
@@ -82,12 +103,11 @@ fn the_emitter_and_the_token_source_agree() {
         let records = run(&target, Plan::closed(16));
         let figures = Figures::of(&records, Dialect::Ours, None);
         assert_eq!((1600, 0), (figures.tokens.received, figures.tokens.lost));
-        let error_us = Errors::of(&records).gap_us.percentile(0.5).unwrap();
-        assert!(error_us <= 100.0, "{error_us} µs");
+        check_small(Errors::of(&records).gap_us.percentile(0.5).unwrap(), 10.0);
         figures.icl.percentile(0.5).unwrap()
     };
     for gap_ms in [gap_ms(&ours.url), gap_ms(&theirs.url())] {
-        assert!((gap_ms - 5.0).abs() < 0.1, "{gap_ms} ms");
+        check_near(gap_ms, 5.0, 0.02);
     }
 }
 
@@ -111,8 +131,7 @@ fn a_frozen_server_is_not_omitted() {
         (400, 400, 0),
         (figures.requests.planned, figures.requests.ok, figures.requests.not_sent)
     );
-    let p90_ms = figures.ttft.percentile(0.9).unwrap();
-    assert!((p90_ms / 1600.0 - 1.0).abs() < 0.05, "{p90_ms} ms");
+    check_near(figures.ttft.percentile(0.9).unwrap(), 1600.0, 0.05);
 }
 
 /// A client that stands still for a while: what was due meanwhile is sent late, and all of it counts
@@ -135,6 +154,5 @@ fn a_frozen_client_is_not_omitted() {
     assert_eq!((1000, 1000), (figures.requests.planned, figures.requests.ok));
     // One in ten was due during the freeze: the p95 of all is the middle of it, and then the requests
     // that were due before have to be sent first.
-    let p95_ms = figures.ttft.percentile(0.95).unwrap();
-    assert!((50.0..80.0).contains(&p95_ms), "{p95_ms} ms");
+    check_near(figures.ttft.percentile(0.95).unwrap(), 55.0, 0.1);
 }
