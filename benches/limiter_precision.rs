@@ -39,7 +39,7 @@ async fn table(time: Duration, only: Option<&str>) {
                     continue;
                 }
                 let point = Point::at(rate, n_tasks);
-                let Precision { error, excess_bytes } = one(name, point, time).await;
+                let Precision { error, excess_bytes, .. } = one(name, point, time).await;
                 let percent = 100.0 * error;
                 println!("{name:17} {rate:11} {n_tasks:5} {percent:+10.3} %  {excess_bytes:?}");
             }

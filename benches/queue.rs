@@ -5,14 +5,15 @@
 #[path = "peers/queue_peers.rs"]
 mod queue_peers;
 
+use benches::queue_bodies::DISPATCH_JOBS;
 use benches::{Body, queue_bodies};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 
 /// Iterations between two readings of the clock: enough to drown the cost of reading it.
 const BATCH: u64 = 1000;
-/// Jobs that are dispatched between two readings: enough to fill the queue.
-const JOBS: u64 = 100_000;
+/// The same where one iteration is many jobs: 100 000 in all.
+const BATCH_OF_BATCHES: u64 = 100_000 / DISPATCH_JOBS;
 
 fn main() {
     divan::main();
@@ -31,7 +32,10 @@ fn peers(bencher: Bencher<'_, '_>, body: &Body) {
 }
 
 fn run(bencher: Bencher<'_, '_>, body: &Body) {
-    let batch = if body.case == "queue/dispatch" { JOBS } else { BATCH };
+    let (batch, jobs) = match body.case {
+        "queue/dispatch" => (BATCH_OF_BATCHES, DISPATCH_JOBS),
+        _ => (BATCH, 1),
+    };
     let mut run = (body.prepare)();
-    bencher.counter(ItemsCount::new(batch)).bench_local(|| run(batch));
+    bencher.counter(ItemsCount::new(batch * jobs)).bench_local(|| run(batch));
 }

@@ -5,7 +5,9 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use benches::queue_bodies::{DISPATCH_CAP, DISPATCH_KEY_CAP, DISPATCH_KEYS, two_threads};
+use benches::queue_bodies::{
+    DISPATCH_CAP, DISPATCH_JOBS, DISPATCH_KEY_CAP, DISPATCH_KEYS, two_threads,
+};
 use benches::{Body, Run};
 use priority_queue::PriorityQueue;
 use tokio::sync::Semaphore;
@@ -117,10 +119,11 @@ fn semaphores() -> Run {
     let done = Arc::new(AtomicU64::new(0));
     let mut expected = 0;
     Box::new(move |iterations| {
+        let jobs = iterations * DISPATCH_JOBS;
         let (all, keys, count) = (Arc::clone(&all), keys.clone(), Arc::clone(&done));
         let submits = async move {
             let mut tasks = Vec::new();
-            for key in keys.iter().cycle().take(usize::try_from(iterations).expect("it fits")) {
+            for key in keys.iter().cycle().take(usize::try_from(jobs).expect("it fits")) {
                 let (all, key, count) = (Arc::clone(&all), Arc::clone(key), Arc::clone(&count));
                 tasks.push(tokio::spawn(async move {
                     let _of_key = key.acquire().await.expect("it is not closed");
@@ -133,7 +136,7 @@ fn semaphores() -> Run {
             }
         };
         runtime.block_on(runtime.spawn(submits)).expect("nothing panics");
-        expected += iterations;
+        expected += jobs;
         assert_eq!(expected, done.load(Ordering::Relaxed));
     })
 }

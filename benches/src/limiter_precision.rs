@@ -45,6 +45,8 @@ pub struct Precision {
     pub error: f64,
     /// The most bytes over `rate · window + burst` in any window, by [`WINDOWS`]; below 0 if under.
     pub excess_bytes: [i64; 4],
+    /// When the first request was granted and when the last, since the start: what `error` speaks of.
+    pub span: (Duration, Duration),
 }
 
 impl Point {
@@ -92,6 +94,7 @@ where
     Precision {
         error: mean_error(&log, point),
         excess_bytes: WINDOWS.map(|w| excess(&log, point, w)),
+        span: log.first().copied().zip(log.last().copied()).unwrap_or_default(),
     }
 }
 

@@ -14,14 +14,18 @@ use memory::files::{FileSystem, OsFiles};
 use memory::{Budget, BufferPool, CachePolicy, FileWriter, WriteOptions, publish_all, steps};
 use sha2::{Digest, Sha256};
 
-/// Bytes of one write.
+/// Bytes of one write of the simple ways.
 pub const PIECE_BYTES: usize = 1 << 20;
 
-/// What a stream of ours may hold: eight pieces.
+/// Bytes of one write of ours. What is hashed or written next is then in the processor's cache still: with
+/// 1 MiB a hashed file reached 0.88 of the hash alone, with this 0.84 to 0.96 (2-core AMD EPYC).
+const OUR_PIECE_BYTES: usize = 256 << 10;
+
+/// What a stream of ours may hold.
 const BUDGET_BYTES: u64 = 8 << 20;
 
-/// Pieces on their way to the hasher.
-const QUEUED_MAX: usize = 4;
+/// Pieces of ours on their way to the hasher.
+const QUEUED_MAX: usize = 16;
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,7 +85,9 @@ pub fn write_batch(folder: &Path, files: u32, len_bytes: u64) -> Result<f64, Box
         let options = WriteOptions { len_bytes: Some(len_bytes), cache: CachePolicy::Keep };
         let target = folder.join(number.to_string());
         let writer = FileWriter::create(&system, &target, options)?;
-        for_each_piece(len_bytes, |offset, len| Ok(writer.write_at(&piece[..len], offset)?))?;
+        for_each_piece(len_bytes, PIECE_BYTES, |offset, len| {
+            Ok(writer.write_at(&piece[..len], offset)?)
+        })?;
         writers.push(writer);
     }
     publish_all(writers)?;
@@ -95,13 +101,14 @@ fn ours(
     mut also: impl FnMut(Bytes) -> Result<(), Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
     let files: Arc<dyn FileSystem> = Arc::new(OsFiles::new());
-    let pool = BufferPool::new(&Budget::new(BUDGET_BYTES), PIECE_BYTES, 8);
+    let pool = BufferPool::new(&Budget::new(BUDGET_BYTES), OUR_PIECE_BYTES, 2 * QUEUED_MAX);
     let options = WriteOptions { len_bytes: Some(len_bytes), cache };
     let writer = FileWriter::create(&files, target, options)?;
     let piece = piece();
-    for_each_piece(len_bytes, |offset, len| {
+    for_each_piece(len_bytes, OUR_PIECE_BYTES, |offset, len| {
         let mut buffer = pool.get_blocking()?;
-        buffer.extend(&piece[..len]);
+        let from = usize::try_from(offset)? % PIECE_BYTES;
+        buffer.extend(&piece[from..from + len]);
         let bytes = buffer.freeze();
         also(bytes.clone())?;
         Ok(writer.write_at(&bytes, offset)?)
@@ -125,14 +132,14 @@ fn ours_hashed(target: &Path, len_bytes: u64, cache: CachePolicy) -> Result<(), 
 fn by_std(target: &Path, len_bytes: u64) -> Result<(), Box<dyn Error>> {
     let mut file = File::create(target)?;
     let piece = piece();
-    for_each_piece(len_bytes, |_, len| Ok(file.write_all(&piece[..len])?))?;
+    for_each_piece(len_bytes, PIECE_BYTES, |_, len| Ok(file.write_all(&piece[..len])?))?;
     Ok(file.sync_all()?)
 }
 
 fn whole_buffer(target: &Path, len_bytes: u64) -> Result<(), Box<dyn Error>> {
     let mut whole = Vec::with_capacity(usize::try_from(len_bytes)?);
     let piece = piece();
-    for_each_piece(len_bytes, |_, len| {
+    for_each_piece(len_bytes, PIECE_BYTES, |_, len| {
         whole.extend_from_slice(&piece[..len]);
         Ok(())
     })?;
@@ -155,11 +162,12 @@ fn piece() -> Vec<u8> {
 /// Calls `write` with the offset and the length of each piece.
 fn for_each_piece(
     len_bytes: u64,
+    piece_bytes: usize,
     mut write: impl FnMut(u64, usize) -> Result<(), Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
     let mut offset = 0;
     while offset < len_bytes {
-        let len = (len_bytes - offset).min(PIECE_BYTES as u64);
+        let len = (len_bytes - offset).min(piece_bytes as u64);
         write(offset, usize::try_from(len)?)?;
         offset += len;
     }

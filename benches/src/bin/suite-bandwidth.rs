@@ -134,10 +134,12 @@ fn change_while_running(context: &Context) -> CaseRecord {
             let limiter = limiter.clone();
             async move { drop(limiter.acquire(point.request_bytes).await) }
         };
-        // Over the whole time the mean rate is that of the two halves.
         let precision = measure(point, time, acquire).await;
-        let first = (change.await.expect("no task panics") - start).as_secs_f64();
-        let ideal = (first + 2.0 * (time.as_secs_f64() - first)) / time.as_secs_f64();
+        // Over the whole span the mean rate is that of its two parts.
+        let (first, last) = precision.span;
+        let changed = change.await.expect("no task panics") - start;
+        let (before, after) = (changed - first, last - changed);
+        let ideal = (before + 2 * after).as_secs_f64() / (last - first).as_secs_f64();
         (1.0 + precision.error) / ideal - 1.0
     });
     judged("%", (100.0 * error).abs(), Limit::at_most(1.0), context.mode)
@@ -158,8 +160,12 @@ fn weights(context: &Context) -> CaseRecord {
             for _ in 0..point.n_tasks {
                 let (child, bytes) = (child.clone(), Arc::clone(bytes));
                 tasks.push(tokio::spawn(async move {
-                    while Instant::now() < end {
+                    loop {
                         drop(child.acquire(point.request_bytes / 16).await);
+                        // What every task still waits for at the end is the same for all weights.
+                        if end <= Instant::now() {
+                            break;
+                        }
                         bytes.fetch_add(point.request_bytes / 16, Ordering::Relaxed);
                     }
                 }));

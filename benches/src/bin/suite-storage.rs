@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 fn extent(mode: Mode) -> (u64, usize) {
     match mode {
         Mode::Pair => (8 << 20, 1),
-        Mode::Quick => (96 << 20, 7),
+        Mode::Quick => (96 << 20, 11),
         Mode::Comprehensive => (512 << 20, 11),
         Mode::Stress => (2 << 30, 21),
     }

@@ -1,13 +1,15 @@
 //! What is queued, how it is named, and how it can end.
 
+use std::error::Error;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// One job before it is queued: where it stands in line, and what it is.
 ///
 /// `work` is the caller's: a value that it gets back from a [`Scheduler`](crate::Scheduler), or
-/// the [`Work`](crate::Work) that a [`Queue`](crate::Queue) runs.
+/// the `Work` that a `Queue` runs.
 ///
 /// # Examples
 ///
@@ -145,7 +147,14 @@ impl<K, J> fmt::Display for Refused<K, J> {
     }
 }
 
-impl<K: fmt::Debug, J: fmt::Debug> std::error::Error for Refused<K, J> {}
+impl<K: fmt::Debug, J: fmt::Debug> Error for Refused<K, J> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.why {
+            Refusal::Journal(error) => Some(&**error),
+            Refusal::Full { .. } | Refusal::Duplicate(_) | Refusal::Closed => None,
+        }
+    }
+}
 
 /// Why a job was not queued.
 #[derive(Clone, Debug)]
@@ -161,7 +170,7 @@ pub enum Refusal {
     /// The queue is shut down.
     Closed,
     /// The journal could not record the job.
-    Journal(Arc<std::io::Error>),
+    Journal(Arc<io::Error>),
 }
 
 impl fmt::Display for Refusal {
@@ -172,7 +181,7 @@ impl fmt::Display for Refusal {
             }
             Self::Duplicate(id) => write!(f, "job {id} of the same unique name has not ended"),
             Self::Closed => f.write_str("the queue is shut down"),
-            Self::Journal(error) => write!(f, "the journal did not record it: {error}"),
+            Self::Journal(_) => f.write_str("the journal did not record it"),
         }
     }
 }
@@ -196,5 +205,14 @@ mod tests {
             "job refused: 8 jobs are queued, the most that may be: try again later",
             refused.to_string()
         );
+        assert!(refused.source().is_none());
+    }
+
+    #[test]
+    fn a_refusal_names_the_failure_that_it_comes_from() {
+        let why = Refusal::Journal(Arc::new(io::ErrorKind::StorageFull.into()));
+        let refused = Refused { job: Job::new("key", ()), why };
+        assert_eq!("job refused: the journal did not record it", refused.to_string());
+        assert_eq!("no storage space", refused.source().expect("a journal failed").to_string());
     }
 }

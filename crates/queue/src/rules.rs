@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Limits and order of a [`Scheduler`](crate::Scheduler) or a [`Queue`](crate::Queue).
+/// Limits and order of a [`Scheduler`](crate::Scheduler) or a `Queue`.
 ///
 /// # Examples
 ///
@@ -57,7 +57,7 @@ impl Default for Rules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// [`Queue::submit`](crate::Queue::submit) waits for room. A scheduler cannot wait: it gives
+    /// `Queue::submit` waits for room. A scheduler cannot wait: it gives
     /// the job back.
     Wait,
     /// It is given back.

@@ -126,6 +126,14 @@ impl Blob {
     }
 }
 
+/// Returns the digests of bytes in memory.
+pub(crate) fn digests_of(bytes: &[u8]) -> Digests {
+    let mut git_sha1 = Sha1::new();
+    git_sha1.update(format!("blob {}\0", bytes.len()));
+    git_sha1.update(bytes);
+    Digests { sha256: hex(&Sha256::digest(bytes)), git_sha1: hex(&git_sha1.finalize()) }
+}
+
 /// Steps the generator and returns its next word.
 fn next_word(state: &mut u64) -> [u8; 8] {
     *state = state.wrapping_add(GOLDEN);

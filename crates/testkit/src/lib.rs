@@ -1,7 +1,7 @@
 //! The outside world, under control: servers and links that are slow, lossy or lying on command.
 //!
 //! [`Origin`] is an HTTP/1.1 server on loopback that serves [`Blob`]s, whose bytes are computed, and
-//! breaks in the ways that [`Fault`] rules say; [`Link`] makes a near server far; [`TokenSource`] emits
+//! breaks in the ways that [`Fault`] rules say; [`Hub`] is a model hub on two of them; [`Link`] makes a near server far; [`TokenSource`] emits
 //! tokens on an exact schedule and [`SseReader`] reads such streams strictly. The program `origin` is
 //! all of it on the command line.
 //!
@@ -64,6 +64,7 @@
 
 mod blob;
 pub mod fault;
+mod hub;
 mod leaks;
 mod link;
 mod measure;
@@ -80,6 +81,7 @@ pub mod units;
 
 pub use blob::{Blob, Digests};
 pub use fault::Fault;
+pub use hub::{Hub, HubContent, HubFile, HubOptions, HubRateLimit, HubRepo};
 pub use leaks::{OpenFiles, alive_tasks, assert_tasks_end};
 pub use link::{Link, LinkSettings, LinkStats};
 pub use measure::{Measured, MovedBytes, measure};

@@ -25,17 +25,24 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 
 use object::Shelf;
+pub(crate) use object::{Content, Object};
+pub(crate) use plan::Answer;
 pub(crate) use reply::Reply;
-pub(crate) use request::Request;
+pub(crate) use request::{Request, percent_decoded, percent_encoded};
 pub use settings::{Settings, parse_share};
 pub(crate) use settings::{duration as duration_of, object as json_object};
+pub(crate) use shared::Handler;
 use shared::Shared;
 pub use stats::{ConnectionStats, PathStats, Stats};
 
 use crate::Blob;
+use crate::hub::{Cdn, Core, HubOptions, Routes};
 use crate::link::{Carrier, LinkSettings};
 use crate::service::{Service, StartError};
 use crate::tokens::{Emitter, Lateness};
+
+/// Where a hub's content network listens: some clients tell origins apart by their hosts alone.
+const CDN_HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// What an origin serves, and where.
 ///
@@ -58,6 +65,9 @@ pub struct Options {
     /// A folder whose files are served at their paths below it, where no blob or bytes are. Symbolic
     /// links that lead out of it are not followed.
     pub root: Option<PathBuf>,
+    /// A model hub to emulate; see [`Hub`](crate::Hub). Its content network listens on a free port of
+    /// 127.0.0.2, and has the same settings at the start.
+    pub hub: Option<HubOptions>,
     /// Whether the token routes are served; see [`TokenSource`](crate::TokenSource).
     pub tokens: bool,
     /// Where everything but the control routes is carried to instead of being answered: the origin is
@@ -77,6 +87,7 @@ impl Default for Options {
             blobs: Vec::new(),
             bytes: BTreeMap::new(),
             root: None,
+            hub: None,
             tokens: false,
             link: None,
             seed: 0,
@@ -124,6 +135,8 @@ pub struct Origin {
     // Dropped first: connections end before what they share.
     service: Service,
     shared: Arc<Shared>,
+    /// The content network of a hub.
+    cdn: Option<Box<Self>>,
 }
 
 impl Origin {
@@ -140,6 +153,17 @@ impl Origin {
             root: options.root.as_deref().map(open_root).transpose()?,
         };
         let mut shared = Shared::new(shelf, options.seed, options.settings.clone());
+        let mut cdn = None;
+        if let Some(hub) = options.hub {
+            let wants_cdn = hub.cdn;
+            let mut routes = Routes::new(hub, options.seed).map_err(StartError::Setting)?;
+            if wants_cdn {
+                let origin = Self::start_cdn(&routes.core, &options.settings)?;
+                routes.cdn = Some(origin.url(""));
+                cdn = Some(Box::new(origin));
+            }
+            shared.handlers.push(Box::new(routes));
+        }
         if options.tokens {
             shared.emitter = Some(Emitter::start().map_err(StartError::Threads)?);
         }
@@ -147,12 +171,32 @@ impl Origin {
             shared.link = Some((target, Carrier::new((&options.settings).into())));
         }
         shared.check(&options.settings).map_err(StartError::Setting)?;
+        Self::listen(options.listen, shared, cdn)
+    }
+
+    fn start_cdn(core: &Arc<Core>, settings: &Settings) -> Result<Self, StartError> {
+        let mut shared = Shared::new(Shelf::default(), 0, settings.clone());
+        shared.handlers.push(Box::new(Cdn(Arc::clone(core))));
+        Self::listen(SocketAddr::from((CDN_HOST, 0)), shared, None)
+    }
+
+    fn listen(
+        address: SocketAddr,
+        shared: Shared,
+        cdn: Option<Box<Self>>,
+    ) -> Result<Self, StartError> {
         let shared = Arc::new(shared);
         let for_service = Arc::clone(&shared);
-        let service = Service::start("testkit-origin", options.listen, move |stream| {
+        let service = Service::start("testkit-origin", address, move |stream| {
             serve(Arc::clone(&for_service), stream)
         })?;
-        Ok(Self { service, shared })
+        Ok(Self { service, shared, cdn })
+    }
+
+    /// Returns the content network of the hub, if this is one.
+    #[must_use]
+    pub fn cdn(&self) -> Option<&Self> {
+        self.cdn.as_deref()
     }
 
     /// Returns the address it listens on.

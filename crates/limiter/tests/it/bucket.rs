@@ -334,6 +334,21 @@ proptest! {
         }
     }
 
+    /// L7: what has dripped in is the product of rate and time, to the token, however large the two are.
+    #[test]
+    fn l7_what_drips_in_is_exact_at_any_rate(
+        rate in any_rate(), burst in 1..=1_u64 << 63, times in prop::collection::vec(any::<u64>(), 1..9),
+    ) {
+        let mut bucket = bucket(rate.rate(), burst);
+        bucket.try_take(burst, at(0)).unwrap();
+        let mut latest = 0_u64;
+        for nanos in times {
+            latest = latest.max(nanos);
+            let dripped = u128::from(latest) * u128::from(rate.tokens) / u128::from(rate.nanos);
+            prop_assert_eq!(dripped.min(burst.into()), u128::from(bucket.available(at(nanos))));
+        }
+    }
+
     /// L7, L1: a clock that jumps about admits no more than its furthest reading allows.
     #[test]
     fn l7_a_jumping_clock_admits_nothing_extra(

@@ -70,7 +70,7 @@ impl<B: Replay> Body<B> {
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
                 // The lease looks for itself what came of it.
-                drop(timeout(READY_TIMEOUT, lease.0.sender.ready()).await);
+                drop(timeout(READY_TIMEOUT, lease.ready()).await);
                 drop(lease);
             });
         }

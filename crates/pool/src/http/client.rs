@@ -176,8 +176,7 @@ impl<B: Replay> Client<B> {
         request: Request<B>,
     ) -> Result<Response<Body<B>>, Failed<B>> {
         let heard_before = lease.0.heard.bytes();
-        let reply = lease.0.sender.try_send_request(request);
-        let mut failure = match within(self.head_timeout, reply).await {
+        let mut failure = match within(self.head_timeout, lease.exchange(request)).await {
             Some(Ok(reply)) => return Ok(self.reply(reply, lease)),
             Some(Err(failure)) => failure,
             None => {

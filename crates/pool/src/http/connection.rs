@@ -1,12 +1,17 @@
 //! One HTTP/1.1 connection and the task that drives it.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
 use hyper::http::Extensions;
 use hyper::http::uri::PathAndQuery;
-use hyper::{Request, Uri};
+use hyper::{Request, Response, Uri};
 use hyper_util::client::legacy::connect::Connected;
 use tokio::task::JoinHandle;
 
@@ -21,7 +26,8 @@ pub struct HttpConnection<B>(pub(super) Box<Link<B>>);
 
 /// What a connection consists of.
 pub(super) struct Link<B> {
-    pub(super) sender: SendRequest<B>,
+    /// `None` once the driver has ended under a request.
+    pub(super) sender: Option<SendRequest<B>>,
     pub(super) driver: Driver,
     pub(super) heard: Heard,
     pub(super) address: Address,
@@ -67,26 +73,71 @@ impl<B> HttpConnection<B> {
     pub(super) fn extend(&self, extensions: &mut Extensions) {
         self.0.connected.get_extras(extensions);
     }
+
+    fn is_ready(&self) -> bool {
+        self.0.sender.as_ref().is_some_and(SendRequest::is_ready)
+    }
+}
+
+impl<B: Replay> HttpConnection<B> {
+    /// Waits until it is ready for a request, or never will be.
+    pub(super) async fn ready(&mut self) {
+        if let Some(sender) = &mut self.0.sender {
+            // Why it never will be is nobody's concern here.
+            drop(sender.ready().await);
+        }
+    }
+
+    /// Sends a request and waits for the head of its reply.
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<B>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
+        let Link { sender, driver, .. } = &mut *self.0;
+        let open = sender.as_mut().expect("a connection whose driver has ended is not lent");
+        let reply = open.try_send_request(request);
+        reply_of(reply, driver, || drop(sender.take())).await
+    }
+}
+
+/// Waits for the reply to a request that was handed to `driver`.
+///
+/// hyper hands it over through a channel. If the driver ends in the very instant in which a request is put
+/// in, the request may stay there and nobody answers (hyper#4122): so the end of the driver is waited for
+/// as well, and then `give_up` ends the channel, by which what is left in it comes back unsent.
+async fn reply_of<R>(
+    reply: impl Future<Output = R>,
+    driver: &mut Driver,
+    give_up: impl FnOnce(),
+) -> R {
+    let mut reply = pin!(reply);
+    let early = poll_fn(|cx| match reply.as_mut().poll(cx) {
+        Poll::Ready(reply) => Poll::Ready(Some(reply)),
+        Poll::Pending => driver.poll_ended(cx).map(|()| None),
+    });
+    if let Some(reply) = early.await {
+        return reply;
+    }
+    give_up();
+    reply.await
 }
 
 impl<B: Replay> Poolable for HttpConnection<B> {
     /// Ready for a request: the exchange before is over on both sides, and hyper has looked for the end
     /// of the connection and for unasked bytes since.
     fn state(&mut self) -> State {
-        if self.0.sender.is_ready() { State::Reusable } else { State::Dead }
+        if self.is_ready() { State::Reusable } else { State::Dead }
     }
 
     /// Says goodbye if nothing is under way (`close_notify`, FIN), else cuts the connection off.
     fn close(self) -> impl Future<Output = ()> + Send {
+        let is_ready = self.is_ready();
         let Link { sender, mut driver, .. } = *self.0;
-        if !sender.is_ready() {
-            driver.0.abort();
+        if !is_ready {
+            driver.abort();
         }
         drop(sender);
-        async move {
-            // Fails when it was cut off; it is gone in any case.
-            drop((&mut driver.0).await);
-        }
+        async move { poll_fn(|cx| driver.poll_ended(cx)).await }
     }
 }
 
@@ -99,12 +150,62 @@ impl<B> fmt::Debug for HttpConnection<B> {
     }
 }
 
-/// The task that reads and writes; dropping it ends the connection.
+/// The task that reads and writes; dropping it ends the connection. `None` once it has ended.
 #[derive(Debug)]
-pub(super) struct Driver(pub(super) JoinHandle<()>);
+pub(super) struct Driver(Option<JoinHandle<()>>);
+
+impl Driver {
+    pub(super) fn new(task: JoinHandle<()>) -> Self {
+        Self(Some(task))
+    }
+
+    fn abort(&self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(task) = &mut self.0 {
+            // An error means that it was cut off: then it has ended, too.
+            drop(ready!(Pin::new(task).poll(cx)));
+            self.0 = None;
+        }
+        Poll::Ready(())
+    }
+}
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.0.abort();
+        self.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// hyper#4122. Premise: the driver has ended, and the only thing that could still answer is the channel.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_left_in_the_channel_of_an_ended_driver_comes_back() {
+        let (channel, reply) = oneshot::channel::<()>();
+        let mut driver = Driver::new(tokio::spawn(async {}));
+        let reply = reply_of(reply, &mut driver, || drop(channel));
+        assert!(timeout(SECOND, reply).await.expect("it comes back").is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_that_came_before_the_end_counts() {
+        let (channel, reply) = oneshot::channel();
+        let mut driver =
+            Driver::new(tokio::spawn(async move { channel.send(7).expect("it is waited for") }));
+        assert_eq!(Ok(7), reply_of(reply, &mut driver, || {}).await);
     }
 }

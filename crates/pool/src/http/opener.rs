@@ -111,12 +111,13 @@ impl<S: Dial, B: Replay> Opener<S, B> {
         let heard = Heard::default();
         let stream = TokioIo::new(Watched::new(stream, heard.clone()));
         let (mut sender, connection) = self.http1.handshake(stream).await?;
-        let driver = Driver(tokio::spawn(async move {
+        let driver = Driver::new(tokio::spawn(async move {
             // Why it ended is told to whoever waits for a reply; an idle one ends in peace.
             drop(connection.await);
             notice.send();
         }));
         sender.ready().await?;
+        let sender = Some(sender);
         Ok(HttpConnection(Box::new(Link { sender, driver, heard, address, connected })))
     }
 }

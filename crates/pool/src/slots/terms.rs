@@ -38,7 +38,8 @@ pub struct Granted<T> {
 /// What the shell has to do after a call, in this order.
 #[derive(Debug)]
 pub enum Command<K, T, W, P> {
-    /// Open a connection, then call [`Slots::connected`](crate::Slots::connected) or [`Slots::failed`](crate::Slots::failed).
+    /// Open a connection, then call [`Slots::connected`](crate::Slots::connected) or
+    /// [`Slots::failed`](crate::Slots::failed).
     Connect {
         /// The place it will have.
         slot: SlotId,
@@ -47,7 +48,8 @@ pub enum Command<K, T, W, P> {
         /// Where to run it: that of the caller who needs it most.
         place: P,
     },
-    /// Give a connection to a caller who waits; call [`Slots::unclaimed`](crate::Slots::unclaimed) if the caller has gone.
+    /// Give a connection to a caller who waits; call [`Slots::unclaimed`](crate::Slots::unclaimed) if
+    /// the caller has gone.
     Hand {
         /// The caller.
         waiter: W,
@@ -70,7 +72,7 @@ pub enum Command<K, T, W, P> {
     },
 }
 
-/// Why a caller may not wait; the caller's things come back.
+/// Why a caller may not wait.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
     /// The pool was closed.

@@ -15,7 +15,7 @@ use crate::http_server::{Answer, Server, Then};
 
 const MOMENT: Duration = Duration::from_millis(20);
 
-fn request(method: Method, url: &str) -> Request<Full<Bytes>> {
+pub(crate) fn request(method: Method, url: &str) -> Request<Full<Bytes>> {
     Request::builder().method(method).uri(url).body(Full::default()).unwrap()
 }
 
@@ -188,6 +188,23 @@ async fn a_second_failure_reaches_the_caller() {
     let (result, requests, retries) = check_retry(get("/"), first, second).await;
     assert!(matches!(result, Err(Error::Exchange { .. })), "{result:?}");
     assert_eq!((3, 1), (requests, retries));
+}
+
+/// Premise: the server has given up all idle connections, and none of them knows yet.
+#[tokio::test]
+async fn the_second_request_goes_over_a_new_connection_though_others_are_idle() {
+    let server = Server::start(|seen| match (seen.connection, seen.request) {
+        (0 | 1, 0) | (2, _) => Answer::ok("good", Then::KeepAlive),
+        _ => nothing_then(Then::Close),
+    })
+    .await;
+    let client = client();
+    let first = client.send(get(&server.url("/"))).await.unwrap();
+    let second = client.send(get(&server.url("/"))).await.unwrap();
+    assert_eq!(("good", "good"), (&*text(first).await, &*text(second).await));
+    eventually("both are idle", || client.pool().stats().idle == 2).await;
+    assert_eq!("good", text(client.send(get(&server.url("/"))).await.unwrap()).await);
+    assert_eq!((3, 1), (server.connections(), client.retries()));
 }
 
 #[tokio::test]

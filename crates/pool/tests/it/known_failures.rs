@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{Exchange, Plan, caps};
+use crate::support::{Exchange, Plan, caps, get};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -15,14 +15,14 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 async fn deadpool_462_a_returned_connection_beats_a_slow_connect() {
     let exchange = Exchange::default();
     let pool = exchange.pool(caps(2, 2));
-    let held = pool.get(&"a").await.unwrap();
+    let held = get(&pool, "a").await.unwrap();
     exchange.set(Plan { takes: Duration::from_secs(10), ..Plan::default() }).await;
     let begin = Instant::now();
     let gives_back = async {
         sleep(Duration::from_secs(1)).await;
         drop(held);
     };
-    let (lease, ()) = tokio::join!(pool.get(&"a"), gives_back);
+    let (lease, ()) = tokio::join!(get(&pool, "a"), gives_back);
     assert_eq!(Duration::from_secs(1), begin.elapsed());
     assert!(lease.unwrap().reused());
 
@@ -42,7 +42,7 @@ async fn bb8_122_no_wake_up_is_lost() {
         let pool = pool.clone();
         tasks.spawn(async move {
             for turn in 0..2000 {
-                let lease = pool.get(&"a").await.unwrap();
+                let lease = get(&pool, "a").await.unwrap();
                 if turn % 64 == 0 {
                     lease.discard();
                 }
@@ -67,7 +67,7 @@ async fn bb8_243_waits_are_alike() {
             let mut waits = Vec::new();
             for _ in 0..10 {
                 let begin = Instant::now();
-                let lease = pool.get(&"a").await.unwrap();
+                let lease = get(&pool, "a").await.unwrap();
                 waits.push(begin.elapsed());
                 sleep(MILLISECOND).await;
                 drop(lease);

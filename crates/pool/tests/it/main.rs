@@ -21,6 +21,8 @@ mod http;
 #[cfg(feature = "http")]
 mod http_proxies;
 #[cfg(feature = "http")]
+mod http_races;
+#[cfg(feature = "http")]
 mod http_server;
 #[cfg(feature = "http")]
 mod real_time;

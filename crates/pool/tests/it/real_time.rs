@@ -12,11 +12,11 @@ use crate::http::get;
 use crate::http_server::{Answer, Server, Then};
 
 /// Requests of the run against a server that closes idle connections; `POOL_GETS` sets another number.
-const GETS: u64 = 20_000;
+const GETS: u64 = 100_000;
 const TASKS: u64 = 16;
 
 /// splitmix64's step: times without pattern, the same in each run.
-fn scatter(state: &AtomicU64) -> u64 {
+pub(crate) fn scatter(state: &AtomicU64) -> u64 {
     const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
     let mut z = state.fetch_add(GAMMA, Ordering::Relaxed).wrapping_add(GAMMA);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use pool::{CloseNotice, Connect, Options, Pool, Poolable, State};
+use pool::{CloseNotice, Connect, GetError, Lease, Options, Pool, Poolable, State};
 use tokio::sync::Mutex;
 
 /// A connection whose ends are in the hands of the test.
@@ -87,6 +87,17 @@ pub(crate) fn caps(total: usize, per_key: usize) -> Options {
         idle_timeout: None,
         ..Options::default()
     }
+}
+
+/// Longer than anything takes here; in virtual time it is over at once.
+const FOREVER: Duration = Duration::from_secs(100_000);
+
+/// Gets a connection, or fails where [`Pool::get`] would wait for ever.
+pub(crate) async fn get(
+    pool: &Pool<&'static str, Wire>,
+    key: &'static str,
+) -> Result<Lease<Wire>, GetError> {
+    pool.get_timeout(&key, FOREVER).await
 }
 
 /// Lets every task that can run do so.

@@ -51,8 +51,8 @@ impl<K> Lane<K> {
         }
     }
 
-    /// Its best job and the job's index, if it may start one: a key that is paused or at its cap keeps its jobs and
-    /// their ranks, but stays out of everybody's way.
+    /// Its best job and the job's index, if it may start one: a key that is paused or at its cap keeps
+    /// its jobs and their ranks, but stays out of everybody's way.
     pub(super) fn eligible_head(&self, key_cap: usize) -> Option<(Rank, u32)> {
         if self.paused || self.cap.unwrap_or(key_cap) <= self.running {
             return None;

@@ -47,6 +47,10 @@ impl Ready {
 
     /// Puts a lane at its place, from wherever it was.
     pub(super) fn place(&mut self, lane: u32, place: Place) {
+        let index = lane as usize;
+        if self.positions.len() <= index {
+            self.positions.resize(index + 1, ABSENT);
+        }
         let position = match self.position(lane) {
             Some(position) => {
                 self.heap[position].0 = place;
@@ -93,16 +97,15 @@ impl Ready {
     fn least_child(&self, position: usize) -> Option<usize> {
         let first = CHILDREN * position + 1;
         let end = (first + CHILDREN).min(self.heap.len());
-        (first..end).min_by_key(|at| self.heap[*at])
+        let children = self.heap.get(first..end)?.iter().enumerate();
+        let (offset, _) = children.min_by_key(|(_, (place, _))| *place)?;
+        Some(first + offset)
     }
 
     fn put(&mut self, position: usize, entry: (Place, u32)) {
         self.heap[position] = entry;
-        let lane = entry.1 as usize;
-        if self.positions.len() <= lane {
-            self.positions.resize(lane + 1, ABSENT);
-        }
-        self.positions[lane] = u32::try_from(position).expect("there are fewer lanes than jobs");
+        let position = u32::try_from(position).expect("there are fewer lanes than jobs");
+        self.positions[entry.1 as usize] = position;
     }
 }
 
@@ -132,8 +135,8 @@ mod tests {
             let mut ready = Ready::default();
             let mut places = BTreeMap::new();
             for (lane, to) in moves {
-                if let Some(stamp) = to {
-                    places.insert(lane, Place::new(0, 0, stamp));
+                if let Some(round) = to {
+                    places.insert(lane, Place::new(0, round, lane.into()));
                     ready.place(lane, places[&lane]);
                 } else {
                     places.remove(&lane);

@@ -51,8 +51,14 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
             unique: job.unique,
             work: job.work,
         });
-        self.lanes.at_mut(lane).jobs.insert(rank, id.index);
-        self.settle(lane);
+        let line = self.lanes.at_mut(lane);
+        line.jobs.insert(rank, id.index);
+        // A lane that stands for a better job stands where it stood.
+        let is_better = |head: Rank| head < rank;
+        let stands = line.standing.and_then(|standing| standing.head).is_some_and(is_better);
+        if !stands || self.rules.overflow == Overflow::ShedLowest {
+            self.settle(lane);
+        }
         id
     }
 

@@ -138,3 +138,22 @@ async fn a_submitter_in_line_joins_a_job_of_its_unique_name() {
     settle().await;
     queue.idle().await;
 }
+
+/// Q13: what only joins a job needs no room, and passes those who wait for some.
+#[tokio::test]
+async fn a_job_that_joins_another_needs_no_room() {
+    let queue = Queue::new(Rules { cap: 0, capacity: 1, ..Rules::default() });
+    let unique = || Job { unique: Some("model".into()), ..no_op("a") };
+    let first = queue.submit(unique()).await.unwrap();
+    let mut in_line = pin!(queue.submit(no_op("a")));
+    assert!(poll_once(in_line.as_mut()).is_pending());
+
+    assert!(queue.try_submit(unique()).unwrap().is_joined());
+    let Poll::Ready(Ok(second)) = poll_once(pin!(queue.submit(unique()))) else {
+        panic!("it waits for room")
+    };
+    assert_eq!((first.id(), true), (second.id(), second.is_joined()));
+    queue.set_cap(1);
+    assert_eq!(Outcome::Done, second.await);
+    in_line.await.unwrap().await;
+}

@@ -1,9 +1,12 @@
 //! Waiting for the end of jobs, and ends that come from waiting.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use queue::{Job, Outcome, Queue, Rules, WaitError};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::worlds::{Gate, load, no_op, settle};
 
@@ -42,10 +45,37 @@ async fn a_waiter_that_gives_up_leaves_the_job_alone() {
     let start = Instant::now();
     assert_eq!(Err(WaitError::TimedOut), queue.wait(ticket.id(), SECOND).await);
     assert_eq!(SECOND, start.elapsed());
-    drop(tokio::time::timeout(SECOND, queue.wait(ticket.id(), 9 * SECOND)).await);
+    drop(timeout(SECOND, queue.wait(ticket.id(), 9 * SECOND)).await);
     assert_eq!((0, 1), load(&queue));
     gate.open(1);
     assert_eq!(Outcome::Done, ticket.await);
+}
+
+/// Q8.
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_gives_up_leaves_other_waiters_alone() {
+    let (queue, gate) = (Queue::new(Rules::default()), Gate::new());
+    let ticket = queue.submit(gate.job("a")).await.unwrap();
+    let id = ticket.id();
+    let patient = tokio::spawn(ticket);
+    settle().await;
+    assert_eq!(Err(WaitError::TimedOut), queue.wait(id, SECOND).await);
+    gate.open(1);
+    assert_eq!(Outcome::Done, timeout(SECOND, patient).await.expect("it is woken").unwrap());
+}
+
+/// Q8. Premise: a future is polled by one task and then by another, as happens to what is kept between
+/// two rounds of `select!`; the first task has no more interest.
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_moves_to_another_task_wakes_that_one() {
+    let (queue, gate) = (Queue::new(Rules::default()), Gate::new());
+    let mut ticket = queue.submit(gate.job("a")).await.unwrap();
+    let mut nobody = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut ticket).poll(&mut nobody).is_pending());
+    let moved = tokio::spawn(ticket);
+    settle().await;
+    gate.open(1);
+    assert_eq!(Outcome::Done, timeout(SECOND, moved).await.expect("it is woken").unwrap());
 }
 
 #[tokio::test]

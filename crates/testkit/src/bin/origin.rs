@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Parser;
 use nix::sys::signal::{SigSet, Signal};
 use testkit::units::{parse_duration, parse_rate, parse_size};
-use testkit::{Blob, Fault, Options, Origin, Schedule, Settings, parse_share};
+use testkit::{Blob, Fault, HubOptions, Options, Origin, Schedule, Settings, parse_share};
 
 /// What the shell calls an error of usage (`EX_USAGE` of `sysexits.h`).
 const USAGE: u8 = 64;
@@ -20,6 +20,7 @@ Examples:
   origin --blob model.bin=100GB@7                      100 GB that need no storage
   origin --root . --fault 'cut@*.bin#1:at=1MiB'        the first .bin breaks off after 1 MiB
   origin --blob m=1GiB --fault cap=2MB/s --latency 50ms
+  origin --hub hub.json                                then HF_ENDPOINT=http://127.0.0.1:PORT
   origin --tokens                                      POST /v1/completions, a token every 20 ms
   origin --link 127.0.0.1:8080 --latency 25ms --window 256KiB
 
@@ -41,15 +42,15 @@ struct Args {
     /// Object of computed bytes, served at /NAME
     #[arg(long, value_name = "NAME=SIZE[@SEED]", value_parser = parse_blob)]
     blob: Vec<Blob>,
-    /// Model hub to emulate; not there yet
-    #[arg(long, value_name = "FILE.json")]
-    hub: Option<PathBuf>,
+    /// Model hub to emulate; its content network listens on 127.0.0.2
+    #[arg(long, value_name = "FILE.json", value_parser = parse_hub)]
+    hub: Option<HubOptions>,
     /// Serve an OpenAI-like endpoint with an exact schedule
     #[arg(long)]
     tokens: bool,
     /// Carry everything but the control routes to HOST:PORT
     #[arg(long, value_name = "TARGET", value_parser = parse_target)]
-    #[arg(conflicts_with_all = ["root", "blob", "tokens"])]
+    #[arg(conflicts_with_all = ["root", "blob", "hub", "tokens"])]
     link: Option<SocketAddr>,
     /// Bytes per second of all replies together
     #[arg(long, value_name = "RATE", value_parser = parse_limit)]
@@ -96,6 +97,10 @@ fn parse_blob(text: &str) -> Result<Blob, String> {
     Ok(Blob::new(name.trim_start_matches('/'), size, seed))
 }
 
+fn parse_hub(path: &str) -> Result<HubOptions, String> {
+    std::fs::read_to_string(path).map_err(|error| error.to_string())?.parse()
+}
+
 fn parse_target(text: &str) -> Result<SocketAddr, String> {
     let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
     let mut addresses = bare.to_socket_addrs().map_err(|error| format!("{error}: HOST:PORT?"))?;
@@ -107,9 +112,6 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return leave(&error),
     };
-    if args.hub.is_some() {
-        return fail("--hub: the hub emulator is not there yet", USAGE);
-    }
     // Before any thread is started, so that all of them leave the signals to `wait`.
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
@@ -122,7 +124,7 @@ fn main() -> ExitCode {
         Ok(origin) => origin,
         Err(error) => return fail(&told(&error), 1),
     };
-    if let Err(error) = announce(&origin.url(""), json) {
+    if let Err(error) = announce(&origin, json) {
         return fail(&format!("cannot write to stdout: {error}"), 1);
     }
     match signals.wait() {
@@ -136,6 +138,7 @@ fn options(args: Args) -> Options {
         listen: args.listen,
         blobs: args.blob,
         root: args.root,
+        hub: args.hub,
         tokens: args.tokens,
         link: args.link,
         seed: args.seed,
@@ -153,13 +156,17 @@ fn options(args: Args) -> Options {
 }
 
 /// Tells where it listens, in the first line.
-fn announce(url: &str, json: bool) -> io::Result<()> {
+fn announce(origin: &Origin, json: bool) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
+    let (url, cdn) = (origin.url(""), origin.cdn().map(|cdn| cdn.url("")));
     if json {
-        let event = serde_json::json!({"event": "listening", "t_ms": 0, "url": url});
+        let event = serde_json::json!({"event": "listening", "t_ms": 0, "url": url, "cdn": cdn});
         writeln!(stdout, "{event}")?;
     } else {
         writeln!(stdout, "listening on {url}")?;
+        if let Some(cdn) = cdn {
+            writeln!(stdout, "content network on {cdn}")?;
+        }
     }
     stdout.flush()
 }

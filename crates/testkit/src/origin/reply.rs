@@ -154,6 +154,7 @@ fn reason(status: u16) -> &'static str {
         206 => "Partial Content",
         302 => "Found",
         304 => "Not Modified",
+        307 => "Temporary Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",

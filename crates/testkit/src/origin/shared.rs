@@ -20,7 +20,7 @@ use crate::pace::Pace;
 use crate::tokens::Emitter;
 
 /// Answers some of the paths. The first of an origin's handlers that knows a path wins; the objects
-/// come after all of them. A model hub is to be one of these.
+/// come after all of them. A model hub is one of these.
 pub(crate) trait Handler: std::fmt::Debug + Send + Sync {
     fn answer(&self, request: &Request) -> Option<Answer>;
 }

@@ -5,6 +5,7 @@
 mod control;
 mod delivery;
 mod helpers;
+mod hub;
 mod link;
 mod messages;
 mod polite;

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use testkit::temp_dir;
 
 use crate::wire::request;
 
@@ -92,13 +93,29 @@ fn version_and_help_are_there() {
 }
 
 #[test]
+fn a_hub_is_described_by_a_file() {
+    let commit = "0".repeat(40);
+    let hub = format!(
+        r#"{{"repos": [{{"id": "org/a", "revisions": {{"main": "{commit}"}},
+            "files": [{{"path": "config.json", "text": "{{}}"}}]}}]}}"#
+    );
+    let folder = temp_dir(&[("hub.json", &hub)]);
+    let file = folder.path().join("hub.json");
+    let program = Program::start(&["--hub", file.to_str().unwrap()]);
+    let about = request(program.address(), "GET", "/api/models/org/a", &[], "");
+    assert!(about.text().contains(&commit), "{}", about.text());
+    let (_, rest) = program.end(Signal::SIGTERM);
+    assert!(rest.starts_with("content network on http://127.0.0.2:"), "{rest}");
+}
+
+#[test]
 fn errors_of_usage_end_with_64() {
     let cases: [(&[&str], &str); 6] = [
         (&["--fault", "explode"], "no kind `explode`"),
         (&["--blob", "m"], "write NAME=SIZE"),
         (&["--latency", "5"], "write it like 250ms"),
         (&["--error-rate", "2"], "no share from 0 to 1"),
-        (&["--hub", "x.json"], "not there yet"),
+        (&["--hub", "/nowhere.json"], "No such file"),
         (&["--link", "127.0.0.1:1", "--tokens"], "cannot be used with"),
     ];
     for (arguments, expected) in cases {
