@@ -27,7 +27,7 @@ impl Usage {
 
     /// CPU time of ours and of the emitters that have ended, in percent of the machine.
     pub(crate) fn cpu_pct(&self) -> Option<f64> {
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get()) as f64;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as f64;
         let wall = self.at.elapsed().as_secs_f64();
         let cpu = own_cpu().saturating_sub(self.cpu).as_secs_f64();
         (0.0 < wall).then(|| 100.0 * cpu / wall / cores)
