@@ -16,11 +16,15 @@ mod queue_peers;
 use std::process::ExitCode;
 
 use benches::suite::{self, micro};
-use benches::{Body, Gate, limiter_bodies, memory_bodies, pool_bodies, queue_bodies, std_bodies};
+use benches::{
+    Body, Gate, inference_bench_bodies, limiter_bodies, memory_bodies, pool_bodies, queue_bodies,
+    std_bodies,
+};
 
 /// Who answers: our bodies, then the peers'.
 const BODIES: &[&[Body]] = &[
     std_bodies::BODIES,
+    inference_bench_bodies::BODIES,
     limiter_bodies::BODIES,
     limiter_peers::BODIES,
     memory_bodies::BODIES,
@@ -31,8 +35,13 @@ const BODIES: &[&[Body]] = &[
     queue_peers::BODIES,
 ];
 /// What is demanded of ours.
-const GATES: &[&[(&str, Gate)]] =
-    &[limiter_bodies::GATES, memory_bodies::GATES, pool_bodies::GATES, queue_bodies::GATES];
+const GATES: &[&[(&str, Gate)]] = &[
+    inference_bench_bodies::GATES,
+    limiter_bodies::GATES,
+    memory_bodies::GATES,
+    pool_bodies::GATES,
+    queue_bodies::GATES,
+];
 
 fn main() -> ExitCode {
     suite::main(&micro::cases(&by_case(&BODIES.concat()), &GATES.concat()))

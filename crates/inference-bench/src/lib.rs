@@ -2,7 +2,8 @@
 //!
 //! The pure part, built without default features, is the judge of all our measurements: [`stats`] that
 //! say how much they know, [`CaseRecord`]s, [`Limit`]s, [`Baseline`]s and the [`report`]. It reads no
-//! clock and starts no process. Feature `process` adds what measures processes; feature `cli` the program.
+//! clock and starts no process. So is all of [`sse`] and, but for the load generator and its ground truth,
+//! of [`stream`]: what a stream of tokens says, and what its figures mean.
 //!
 //! # The guarantee
 //!
@@ -32,6 +33,8 @@
 //! | feature | adds | default |
 //! |---|---|---|
 //! | `process` | running and measuring processes | with `cli` |
+//! | `stream` | the load generator for streams of tokens, and the emitter (Linux only) | with `cli` |
+//! | `tls` | `https` endpoints | with `cli` |
 //! | `cli` | the program `inference-bench` | yes |
 
 #![forbid(unsafe_code)]
@@ -44,7 +47,9 @@ mod machine;
 #[cfg(feature = "process")]
 pub mod process;
 pub mod report;
+pub mod sse;
 pub mod stats;
+pub mod stream;
 mod verdict;
 
 pub use baseline::{Baseline, BaselineError};

@@ -1,9 +1,11 @@
 //! The report of a run: one object, told as JSON, Markdown, JUnit and a page to look at.
 
+mod csv;
 mod escape;
 mod html;
 mod junit;
 mod markdown;
+mod plot;
 mod summary;
 
 use std::collections::BTreeMap;
@@ -15,7 +17,8 @@ use crate::case::CaseRecord;
 use crate::machine::Fingerprint;
 use crate::verdict::Verdict;
 
-pub use summary::{Run, Summary};
+pub use plot::{Axis, Drawing, HeatRow, Plot, Series};
+pub use summary::{Rates, Run, Summary};
 
 /// The form of `report.json` that this version writes; `schema/report.schema.json` describes it.
 pub const SCHEMA_VERSION: u64 = 1;
@@ -130,6 +133,9 @@ pub struct Report {
     /// The cases by suite.
     #[serde(default)]
     pub suites: BTreeMap<String, Vec<CaseRecord>>,
+    /// The plots by suite, beside those that every suite has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub plots: BTreeMap<String, Vec<Plot>>,
 }
 
 impl Report {
@@ -149,6 +155,7 @@ impl Report {
             validity: Validity { valid: true, reasons: Vec::new() },
             records_path: None,
             suites: BTreeMap::new(),
+            plots: BTreeMap::new(),
         }
     }
 
@@ -157,10 +164,22 @@ impl Report {
         self.suites.entry(suite.to_owned()).or_default().push(record);
     }
 
+    /// Adds a plot to a suite. What has nothing to draw is left out.
+    pub fn add_plot(&mut self, suite: &str, plot: Plot) {
+        if !plot.is_empty() {
+            self.plots.entry(suite.to_owned()).or_default().push(plot);
+        }
+    }
+
     /// Draws the conclusions: summary, targets, recommendations.
     pub fn finish(&mut self, run: Run) {
+        self.finish_with_rates(run, Rates::default());
+    }
+
+    /// The same, where the rates count something else than cases: requests.
+    pub fn finish_with_rates(&mut self, run: Run, rates: Rates) {
         let records: Vec<&CaseRecord> = self.suites.values().flatten().collect();
-        self.summary = Summary::of(&records, &run);
+        self.summary = Summary::with_rates(&records, &run, rates);
         for (suite, records) in &self.suites {
             for record in records {
                 if let Some(gate) = &record.gate {
@@ -199,6 +218,12 @@ impl Report {
     #[must_use]
     pub fn to_markdown(&self) -> String {
         markdown::render(self)
+    }
+
+    /// The text of `report.csv`: the cases, for tables.
+    #[must_use]
+    pub fn to_csv(&self) -> String {
+        csv::render(self)
     }
 
     /// The text of `junit.xml`, for CI systems that list failed cases.

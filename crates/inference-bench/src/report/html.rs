@@ -3,13 +3,14 @@
 //! Plots are boxes placed in percent of their row, not pictures: they fit a phone and a desk alike, take
 //! the reader's colors, and their words stay words. That is why no plotting library draws them.
 
+mod plots;
 mod strip;
 
 use std::fmt::Write;
 
 use super::escape::xml as escape;
 use super::markdown::{figure, sentence};
-use super::{Report, Summary};
+use super::{Plot, Report, Summary};
 use crate::case::CaseRecord;
 use crate::gate::short;
 use crate::verdict::{RunVerdict, Verdict};
@@ -29,7 +30,8 @@ pub(super) fn render(report: &Report) -> String {
     );
     header(&mut page, report);
     for (suite, records) in &report.suites {
-        section(&mut page, suite, records);
+        let plots = report.plots.get(suite).map_or(&[][..], Vec::as_slice);
+        section(&mut page, suite, records, plots);
     }
     footer(&mut page, report);
     page.push_str("</main>\n</body>\n</html>\n");
@@ -75,9 +77,10 @@ fn tiles(page: &mut String, summary: &Summary) {
     page.push_str("</dl>\n");
 }
 
-fn section(page: &mut String, suite: &str, records: &[CaseRecord]) {
+fn section(page: &mut String, suite: &str, records: &[CaseRecord], plots: &[Plot]) {
     let _ = writeln!(page, "<section>\n<h2>{}</h2>", escape(suite));
     strip::render(page, records);
+    plots::render(page, plots);
     page.push_str(
         "<div class=\"scroll\">\n<table>\n<thead><tr><th>case</th><th class=\"n\">value</th>\
          <th>interval (95 %)</th><th class=\"n\">n</th><th>gate</th><th>verdict</th>\

@@ -21,6 +21,15 @@ pub struct Run {
     pub invalid_reasons: Vec<String>,
 }
 
+/// The rates of a run that are not those of its cases, in percent.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// What succeeded of all that was tried.
+    pub success: Option<f64>,
+    /// What was in time of all that had to be.
+    pub compliance: Option<f64>,
+}
+
 /// The outcome of a run.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -54,6 +63,12 @@ impl Summary {
     /// Where several things went wrong the code is the first of 130, 1, 4, 2, 3, 5 that applies.
     #[must_use]
     pub fn of(records: &[&CaseRecord], run: &Run) -> Self {
+        Self::with_rates(records, run, Rates::default())
+    }
+
+    /// The same, with rates that count something else than cases where they are given.
+    #[must_use]
+    pub fn with_rates(records: &[&CaseRecord], run: &Run, rates: Rates) -> Self {
         let count =
             |verdict: Verdict| records.iter().filter(|r| r.verdict == verdict).count() as u64;
         let passed = count(Verdict::Pass);
@@ -62,8 +77,9 @@ impl Summary {
         let missed = count(Verdict::Fail);
         let undecided = count(Verdict::Undecided);
         let failed = missed + regressions + invalid;
-        let success_rate = rate(passed + regressions, passed + failed);
-        let compliance = compliance(records);
+        let success_rate =
+            rates.success.unwrap_or_else(|| rate(passed + regressions, passed + failed));
+        let compliance = rates.compliance.unwrap_or_else(|| compliance(records));
         let nothing_decided = passed + failed == 0 && 0 < undecided;
         let untrusted = !run.invalid_reasons.is_empty() || 0 < invalid;
         let open = nothing_decided || (run.strict && 0 < undecided);
@@ -161,6 +177,17 @@ mod tests {
         check(&[(Verdict::Fail, 5)], &interrupted, (RunVerdict::Interrupted, 130));
         let invalid = Run { invalid_reasons: vec!["clock".to_owned()], ..Run::default() };
         check(&all, &invalid, (RunVerdict::Invalid, 4));
+    }
+
+    #[test]
+    fn rates_of_requests_come_before_those_of_cases() {
+        let records = records(&[(Verdict::Pass, 1), (Verdict::Fail, 1)]);
+        let records: Vec<&CaseRecord> = records.iter().collect();
+        let code = |success, compliance| {
+            let rates = Rates { success: Some(success), compliance: Some(compliance) };
+            Summary::with_rates(&records, &Run::default(), rates).exit_code
+        };
+        assert_eq!([5, 1, 2], [code(100.0, 100.0), code(79.0, 50.0), code(80.0, 89.0)]);
     }
 
     #[test]

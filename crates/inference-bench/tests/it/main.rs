@@ -4,3 +4,4 @@
 
 mod commands;
 mod schema;
+mod stream;

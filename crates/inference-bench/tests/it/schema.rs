@@ -2,6 +2,10 @@
 
 use inference_bench::report::{Environment, Report, Run};
 use inference_bench::stats::Interval;
+use inference_bench::stream::calibrate::Errors;
+use inference_bench::stream::{
+    Demands, Dialect, Event, Failure, Figures, Findings, Kind, Outcome, RequestRecord,
+};
 use inference_bench::{CaseRecord, Fingerprint, Limit, Verdict};
 use serde_json::Value;
 
@@ -43,6 +47,41 @@ fn all_kinds() -> Report {
     report(vec![record(5.0), record(10.0), record(20.0), hostile, invalid, not_applicable])
 }
 
+/// Ten streams of a hostile model, with all that a run of `stream` adds.
+fn of_streams() -> Report {
+    let event = |k: u64| Event {
+        recv_ns: 50_000_000 + k * 20_000_000,
+        emit_ns: Some(k * 20_000_000),
+        lag_ns: 9,
+        bytes: 99,
+        tokens: 1,
+        kind: Kind::Content,
+        coalesced: k == 7,
+    };
+    let mut record = RequestRecord::default();
+    record.events = (0..100).map(event).collect();
+    let mut failed = record.clone();
+    failed.outcome = Outcome::Failed { failure: Failure::Status, detail: HOSTILE.to_owned() };
+    let mut records = vec![record; 10];
+    records.push(failed);
+    let figures = Figures::of(&records, Dialect::Ours, Some(&"ttft=1s".parse().unwrap()));
+    let errors = Errors::of(&records);
+    let findings = Findings {
+        prefix: String::new(),
+        model: HOSTILE,
+        records: &records,
+        figures: &figures,
+        errors: Some(&errors),
+        demands: Demands { expected_interval_ms: Some(20.0), overhead_ms_max: Some(3.0) },
+        wall_s: 2.0,
+    };
+    let mut report = report(Vec::new());
+    findings.add_to(&mut report);
+    let invalid_reasons = findings.judge_measurement(&mut report, Some(10.0));
+    report.finish(Run { invalid_reasons, ..Run::default() });
+    report
+}
+
 #[track_caller]
 fn check_schema(report: &Report) {
     let schema: Value =
@@ -61,6 +100,7 @@ fn check_schema(report: &Report) {
 fn every_report_keeps_the_schema() {
     check_schema(&report(Vec::new()));
     check_schema(&all_kinds());
+    check_schema(&of_streams());
 }
 
 #[test]
@@ -68,6 +108,9 @@ fn what_is_written_is_read() {
     let report = all_kinds();
     let read: Report = serde_json::from_str(&report.to_json()).unwrap();
     assert_eq!(report, read);
+    let report = of_streams();
+    let read: Report = serde_json::from_str(&report.to_json()).unwrap();
+    assert!(report.plots == read.plots, "the plots are others");
 }
 
 #[test]
@@ -84,10 +127,18 @@ fn hostile_text_stays_text() {
 
 #[test]
 fn the_page_asks_no_network_for_anything() {
-    let html = all_kinds().to_html();
+    let html = all_kinds().to_html() + &of_streams().to_html();
     for reference in ["http:", "https:", "src=", "url(", "@import", "<link"] {
         assert!(!html.contains(reference), "{reference}");
     }
+}
+
+#[test]
+fn the_plots_of_streams_stay_on_their_page() {
+    let html = of_streams().to_html();
+    assert_eq!(4, html.matches("<svg").count());
+    assert_eq!(4, html.matches("</svg>").count());
+    assert!(html.contains("class=\"heat\"") && !html.contains("<script") && !html.contains("NaN"));
 }
 
 #[test]

@@ -2,9 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+mod calibrate_command;
 mod compare_commands;
+mod emit_command;
+mod ground_truth;
 mod interrupt;
 mod output;
+mod stream_commands;
+mod system;
+mod threads;
 
 use std::process::ExitCode;
 
@@ -23,6 +29,13 @@ struct Arguments {
 enum Command {
     /// Compares two commands by randomized interleaved pairs: is B slower than A?
     Ab(compare_commands::Options),
+    /// Puts an endpoint that streams tokens under load: latencies, overhead, the highest load it bears.
+    Stream(Box<stream_commands::Options>),
+    /// Says how wrong the instrument itself is, on this machine under this load.
+    Calibrate(calibrate_command::Options),
+    /// Emits tokens whose times are known: the ground truth of `calibrate`.
+    #[command(hide = true)]
+    Emit(emit_command::Options),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +50,11 @@ fn main() -> ExitCode {
             return ExitCode::from(if asked_for { exit::OK } else { exit::USAGE });
         }
     };
-    let Command::Ab(options) = arguments.command;
-    ExitCode::from(compare_commands::run(&options))
+    system::raise_open_files();
+    ExitCode::from(match arguments.command {
+        Command::Ab(options) => compare_commands::run(&options),
+        Command::Stream(options) => stream_commands::run(&options),
+        Command::Calibrate(options) => calibrate_command::run(&options),
+        Command::Emit(options) => emit_command::run(&options),
+    })
 }

@@ -58,6 +58,7 @@ pub(crate) fn write_report(report: &Report, folder: &Path) -> Result<(), String>
         .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     write("report.json", report.to_json())?;
     write("report.md", report.to_markdown())?;
+    write("report.csv", report.to_csv())?;
     write("junit.xml", report.to_junit())?;
     write("report.html", report.to_html())
 }

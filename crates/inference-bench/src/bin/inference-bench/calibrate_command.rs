@@ -1,0 +1,198 @@
+//! `inference-bench calibrate`: how wrong the instrument is, on this machine under this load.
+
+use std::time::Duration;
+
+use inference_bench::exit;
+use inference_bench::report::{Environment, Report, Run};
+use inference_bench::stream::StampSource;
+use inference_bench::stream::calibrate::quantiles;
+use inference_bench::{CaseRecord, Limit, Verdict, process};
+use serde_json::json;
+
+use crate::ground_truth::{Calibration, Stage, calibrate};
+use crate::interrupt::Interrupt;
+use crate::output::{Output, write_report};
+
+/// The options of `calibrate`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// Streams at once.
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    streams: usize,
+    /// Between two tokens of a stream.
+    #[arg(long, value_name = "DURATION", default_value = "20ms", value_parser = humantime::parse_duration)]
+    interval: Duration,
+    /// How long each run is.
+    #[arg(long, value_name = "DURATION", default_value = "4s", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// How many runs.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    runs: usize,
+    /// Whose clock stamps what arrives.
+    #[arg(long, value_enum, default_value_t)]
+    stamp: Stamp,
+    /// Threads that share the streams.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    workers: usize,
+    /// Fails when p99 of the gaps' error is above this in any run.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    max_error: Option<Duration>,
+    /// Writes the report in all its forms into this folder.
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<std::path::PathBuf>,
+    /// Prints NDJSON events on stdout, all else on stderr.
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  inference-bench calibrate
+  inference-bench calibrate --streams 1000 --runs 5
+  inference-bench calibrate --streams 256 --stamp user --max-error 2ms
+
+The source is this program in another process: it puts the time into each event just before it writes it.
+What is told is |measured gap - emitted gap|; where the source is interrupted between its clock and its
+write, that is in the error, too.";
+
+/// Whose clock stamps what arrives.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub(crate) enum Stamp {
+    /// The kernel's, where it can.
+    #[default]
+    Kernel,
+    /// Ours, when we have the bytes.
+    User,
+}
+
+impl From<Stamp> for StampSource {
+    fn from(stamp: Stamp) -> Self {
+        match stamp {
+            Stamp::Kernel => Self::Kernel,
+            Stamp::User => Self::User,
+        }
+    }
+}
+
+/// Calibrates and returns the exit code.
+pub(crate) fn run(options: &Options) -> u8 {
+    let output = Output::new(options.json);
+    let Ok(interrupt) = Interrupt::listen() else {
+        output.remark("error: cannot listen to signals");
+        return exit::INVALID;
+    };
+    if options.streams == 0 || options.workers == 0 || options.interval.is_zero() {
+        output.remark("error: streams, workers and the interval must be above 0");
+        return exit::USAGE;
+    }
+    let stage = Stage {
+        streams: options.streams,
+        interval: options.interval,
+        duration: options.duration,
+        stamp: options.stamp.into(),
+        workers: options.workers,
+    };
+    let mut report = empty_report(options);
+    let mut reasons = Vec::new();
+    for number in 0..options.runs.max(1) {
+        match calibrate(stage, &interrupt) {
+            Ok(calibration) => tell(options, &output, &calibration, number, &mut report),
+            Err(reason) => reasons.push(reason),
+        }
+        if interrupt.code().is_some() {
+            break;
+        }
+    }
+    let interrupted = interrupt.code().is_some();
+    report.finish(Run { interrupted, strict: true, invalid_reasons: reasons });
+    for reason in &report.validity.reasons {
+        output.remark(&format!("error: {reason}"));
+    }
+    if let Some(folder) = &options.output
+        && let Err(error) = write_report(&report, folder)
+    {
+        output.remark(&format!("error: {error}"));
+        return exit::INVALID;
+    }
+    let verdict = report.summary.verdict;
+    let code = interrupt.code().unwrap_or(report.summary.exit_code);
+    output.event("end", json!({ "verdict": verdict, "exit_code": code }));
+    output.result(&format!("verdict: {verdict}"));
+    code
+}
+
+fn empty_report(options: &Options) -> Report {
+    let environment = Environment {
+        machine: process::fingerprint(),
+        started: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
+        revision: None,
+        notes: [("streams".to_owned(), options.streams.to_string())].into(),
+    };
+    let mut report =
+        Report::new(concat!("inference-bench ", env!("CARGO_PKG_VERSION")), environment);
+    report.command = vec!["calibrate".to_owned()];
+    report
+}
+
+fn tell(
+    options: &Options,
+    output: &Output,
+    calibration: &Calibration,
+    number: usize,
+    report: &mut Report,
+) {
+    let Calibration { errors, stamps, ran } = calibration;
+    let events = errors.gap_us.n();
+    let cpu_us = 1e4 * ran.busiest_pct * ran.wall.as_secs_f64() * options.workers as f64;
+    let cpu_us_per_event = cpu_us / events.max(1) as f64;
+    let stamp = if stamps.kernel_reads < stamps.user_reads { "user" } else { "kernel" };
+    if options.stamp == Stamp::Kernel && stamp == "user" {
+        output.remark(
+            "the kernel stamps nothing here: stamps are ours, taken when we have the bytes",
+        );
+    }
+    let us = |p: f64| errors.gap_us.rough(p).unwrap_or(f64::NAN);
+    let lag = |p: f64| errors.send_lag_us.rough(p).unwrap_or(f64::NAN);
+    output.result(&format!(
+        "{} streams, {stamp} stamps: gap error p50 {:.1} µs, p99 {:.1} µs, p99.9 {:.1} µs, max {:.0} µs; \
+         first token p50 {:.1} µs, p99 {:.1} µs; send lag p99 {:.0} µs; coalesced {:.2} %; \
+         {cpu_us_per_event:.1} µs CPU per event, worker {:.0} % busy, {events} gaps",
+        options.streams,
+        us(0.5),
+        us(0.99),
+        us(0.999),
+        us(1.0),
+        errors.first_us.rough(0.5).unwrap_or(f64::NAN),
+        errors.first_us.rough(0.99).unwrap_or(f64::NAN),
+        lag(0.99),
+        errors.coalesced_pct.unwrap_or(f64::NAN),
+        ran.busiest_pct,
+    ));
+    output.event(
+        "calibration",
+        json!({ "streams": options.streams, "stamp": stamp, "gaps": events,
+            "gap_err_us": quantiles(&errors.gap_us), "first_err_us": quantiles(&errors.first_us),
+            "send_lag_us": quantiles(&errors.send_lag_us), "coalesced_pct": errors.coalesced_pct,
+            "cpu_us_per_event": cpu_us_per_event, "busy_pct": ran.busiest_pct,
+            "kernel_reads": stamps.kernel_reads, "user_reads": stamps.user_reads,
+            "clock_steps": stamps.clock_steps }),
+    );
+    let mut record = CaseRecord::new(format!("gap_error/p99/{}", number + 1), "µs");
+    record.n = events;
+    record.value = errors.gap_us.percentile(0.99).ok();
+    record.interval = errors.gap_us.interval(0.99);
+    record.wall_s = ran.wall.as_secs_f64();
+    match options.max_error {
+        Some(limit) => record.judge(Limit::at_most(limit.as_secs_f64() * 1e6)),
+        None if record.value.is_none() => {
+            record.withdraw(Verdict::Reported, format!("{events} gaps are too few for a p99"));
+        }
+        None => {}
+    }
+    report.measurement.stamp = Some(stamp.to_owned());
+    report.measurement.icl_err_us = quantiles(&errors.gap_us);
+    report.measurement.ttft_err_us = quantiles(&errors.first_us);
+    report.measurement.send_lag_us = quantiles(&errors.send_lag_us);
+    report.measurement.coalesced_pct = errors.coalesced_pct;
+    report.add("calibrate", record);
+}

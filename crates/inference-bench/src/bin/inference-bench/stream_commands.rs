@@ -1,0 +1,82 @@
+//! `inference-bench stream`: an endpoint under load.
+
+mod options;
+mod run;
+mod screen;
+mod steps;
+
+use inference_bench::exit;
+use inference_bench::report::{Report, Run};
+use serde_json::json;
+
+pub(crate) use self::options::Options;
+use self::run::Session;
+use crate::interrupt::Interrupt;
+use crate::output::{Output, write_report};
+
+/// Runs the load and returns the exit code.
+pub(crate) fn run(options: &Options) -> u8 {
+    let output = Output::new(options.json);
+    let Ok(interrupt) = Interrupt::listen() else {
+        output.remark("error: cannot listen to signals");
+        return exit::INVALID;
+    };
+    let asked = match options.check() {
+        Ok(asked) => asked,
+        Err(error) => {
+            output.remark(&format!("error: {error}"));
+            return exit::USAGE;
+        }
+    };
+    let mut session = Session::new(options, asked, &output, &interrupt);
+    match session.measure() {
+        Ok(()) => {}
+        Err(run::Failure::Usage(reason)) => {
+            output.remark(&format!("error: {reason}"));
+            return exit::USAGE;
+        }
+        Err(run::Failure::Invalid(reason)) => session.distrust(reason),
+    }
+    conclude(options, session, &output, &interrupt)
+}
+
+fn conclude(options: &Options, session: Session<'_>, output: &Output, interrupt: &Interrupt) -> u8 {
+    let interrupted = interrupt.code().is_some();
+    let (mut report, rates, invalid_reasons, lines) = session.into_report();
+    report.finish_with_rates(Run { interrupted, strict: true, invalid_reasons }, rates);
+    if let Some(folder) = &options.output {
+        let written = write_report(&report, folder).and_then(|()| {
+            let path = folder.join("records.ndjson");
+            std::fs::write(&path, lines)
+                .map_err(|error| format!("cannot write {}: {error}", path.display()))
+        });
+        if let Err(error) = written {
+            output.remark(&format!("error: {error}"));
+            return exit::INVALID;
+        }
+    }
+    if let Some(path) = &options.save_baseline
+        && let Err(error) = steps::save_baseline(&report, path)
+    {
+        output.remark(&format!("error: {error}"));
+        return exit::INVALID;
+    }
+    tell(&report, output);
+    let code = interrupt.code().unwrap_or(report.summary.exit_code);
+    let results = json!(report.results_by_model);
+    output.event(
+        "end",
+        json!({ "verdict": report.summary.verdict, "exit_code": code, "results_by_model": results }),
+    );
+    output.result(&format!("verdict: {}", report.summary.verdict));
+    code
+}
+
+fn tell(report: &Report, output: &Output) {
+    for record in report.suites.values().flatten() {
+        output.result(&screen::line(record));
+    }
+    for reason in &report.validity.reasons {
+        output.result(&format!("not to be trusted: {reason}"));
+    }
+}

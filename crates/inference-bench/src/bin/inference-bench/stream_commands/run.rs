@@ -1,0 +1,369 @@
+//! The runs of a `stream` command, from the first calibration to the report.
+
+use std::fmt::Write;
+use std::time::{Duration, SystemTime};
+
+use inference_bench::report::{Environment, Rates, Report};
+use inference_bench::stream::calibrate::Errors;
+use inference_bench::stream::{
+    Demands, Drive, Figures, Findings, RequestRecord, Search, SearchOptions, StampReport,
+};
+use inference_bench::{CaseRecord, process};
+use serde_json::json;
+
+use super::options::{Asked, Loads, Options};
+use super::screen::Screen;
+use super::steps::compare;
+use crate::calibrate_command::Stamp;
+use crate::ground_truth::{Stage, calibrate};
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+use crate::system::Usage;
+use crate::threads;
+
+/// Without an expected interval, calibrations run at that of the founding suite.
+const INTERVAL: Duration = Duration::from_millis(20);
+/// Streams of a calibration where the load does not say.
+const STREAMS: usize = 64;
+const STREAMS_MAX: usize = 2000;
+/// A calibration is to show our error, not the source's limit.
+const EVENTS_PER_S_MAX: f64 = 50_000.0;
+/// A worker that is busier than this may be what the figures show.
+const BUSY_PCT_MAX: f64 = 95.0;
+
+/// Why there is nothing to measure, or nothing to trust.
+pub(super) enum Failure {
+    Usage(String),
+    Invalid(String),
+}
+
+/// One load, and what came of it.
+struct Step {
+    load: f64,
+    prefix: String,
+    figures: Figures,
+    /// Of a probe of a search only the figures are kept.
+    records: Vec<RequestRecord>,
+    wall: Duration,
+}
+
+/// A command under way.
+pub(super) struct Session<'a> {
+    options: &'a Options,
+    asked: Asked,
+    output: &'a Output,
+    interrupt: &'a Interrupt,
+    started: SystemTime,
+    usage: Usage,
+    steps: Vec<Step>,
+    search: Option<Search>,
+    errors: Option<Errors>,
+    stamps: StampReport,
+    reasons: Vec<String>,
+    /// The raw records, a line each.
+    lines: String,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        options: &'a Options,
+        asked: Asked,
+        output: &'a Output,
+        interrupt: &'a Interrupt,
+    ) -> Self {
+        Self {
+            options,
+            asked,
+            output,
+            interrupt,
+            started: SystemTime::now(),
+            usage: Usage::now(),
+            steps: Vec::new(),
+            search: None,
+            errors: None,
+            stamps: StampReport::default(),
+            reasons: Vec::new(),
+            lines: String::new(),
+        }
+    }
+
+    /// Notes why the run is not to be trusted.
+    pub(super) fn distrust(&mut self, reason: String) {
+        self.reasons.push(reason);
+    }
+
+    pub(super) fn measure(&mut self) -> Result<(), Failure> {
+        self.calibrate("before")?;
+        match &self.asked.loads {
+            Loads::One(load) => self.step(*load, String::new(), true).map(drop)?,
+            Loads::Sweep(loads) => {
+                for load in loads.clone() {
+                    let prefix = format!("{}/", self.name_of(load));
+                    self.step(load, prefix, true)?;
+                }
+            }
+            Loads::Search(options) => self.search(*options)?,
+        }
+        self.calibrate("after")
+    }
+
+    fn search(&mut self, options: SearchOptions) -> Result<(), Failure> {
+        let mut search = Search::new(options);
+        while let Some(load) = search.next() {
+            let prefix = format!("{}/", self.name_of(load));
+            let (good, n) = self.step(load, prefix, false)?;
+            if self.interrupt.code().is_some() {
+                break;
+            }
+            search.report(good, n);
+            if let Some(probe) = search.probes().last() {
+                let holds = if probe.holds { "holds" } else { "does not hold" };
+                let sure =
+                    if probe.decided { "" } else { ", as near as so many requests can tell" };
+                let name = self.name_of(load);
+                self.output.result(&format!("{name}: {good} of {n} good, {holds}{sure}"));
+                self.output.event(
+                    "probe",
+                    json!({ "load": load, "good": good, "n": n, "holds": probe.holds,
+                        "decided": probe.decided }),
+                );
+            }
+        }
+        self.search = Some(search);
+        Ok(())
+    }
+
+    fn name_of(&self, load: f64) -> String {
+        if self.options.is_open() { format!("rate={load:.3}") } else { format!("streams={load}") }
+    }
+
+    /// Runs one load and returns how many requests met their objectives, and of how many.
+    fn step(&mut self, load: f64, prefix: String, keep: bool) -> Result<(u64, u64), Failure> {
+        if self.interrupt.code().is_some() {
+            return Ok((0, 0));
+        }
+        let plan = self.options.plan(load, self.asked.workers);
+        let workers = plan.workers;
+        let drive = Drive::new(&self.asked.target, plan)
+            .map_err(|error| Failure::Usage(error.to_string()))?;
+        let mut screen = Screen::new(self.output, self.options.json, self.name_of(load));
+        let ran = threads::run(drive, workers, self.interrupt, |progress| screen.show(progress));
+        drop(screen);
+        let (ran, drive) = ran.map_err(Failure::Invalid)?;
+        self.note_stamps(drive.stamps());
+        let figures = Figures::of(&ran.records, self.options.metrics_as, self.options.slo.as_ref());
+        if BUSY_PCT_MAX < ran.busiest_pct {
+            self.reasons.push(format!(
+                "the client was the bottleneck: a worker was busy for {:.0} % of its time",
+                ran.busiest_pct
+            ));
+        }
+        for record in ran.records.iter().filter(|_| self.options.output.is_some()) {
+            self.lines.push_str(&record.to_line());
+            self.lines.push('\n');
+        }
+        let goodput = figures.goodput.unwrap_or_default();
+        let records = if keep { ran.records } else { Vec::new() };
+        self.steps.push(Step { load, prefix, figures, records, wall: ran.wall });
+        Ok(goodput)
+    }
+
+    fn note_stamps(&mut self, stamps: StampReport) {
+        if stamps.clock_steps != 0 {
+            self.reasons.push(format!("the wall clock was set {} times", stamps.clock_steps));
+        }
+        let by_kernel = self.options.stamp == Stamp::Kernel;
+        let first = self.stamps == StampReport::default();
+        if by_kernel && first && stamps.kernel_reads < stamps.user_reads {
+            self.output.remark(
+                "the kernel stamps nothing here: stamps are ours, taken when we have the bytes",
+            );
+        }
+        self.stamps = stamps;
+    }
+
+    /// Measures our own error under a load like the one that is asked for.
+    fn calibrate(&mut self, when: &str) -> Result<(), Failure> {
+        if self.options.calibration.is_zero() || self.interrupt.code().is_some() {
+            return Ok(());
+        }
+        let interval = self.options.expect_interval.unwrap_or(INTERVAL);
+        let streams = self.streams(interval);
+        let interval = interval.max(Duration::from_secs_f64(streams as f64 / EVENTS_PER_S_MAX));
+        let stage = Stage {
+            streams,
+            interval,
+            duration: self.options.calibration,
+            stamp: self.options.stamp.into(),
+            workers: self.asked.workers.min(streams),
+        };
+        let found = calibrate(stage, self.interrupt)
+            .map_err(|reason| Failure::Invalid(format!("cannot calibrate: {reason}")))?;
+        let errors = found.errors;
+        self.output.event(
+            "calibration",
+            json!({ "when": when, "streams": streams,
+                "gap_err_us": inference_bench::stream::calibrate::quantiles(&errors.gap_us) }),
+        );
+        self.errors = Some(match self.errors.take() {
+            Some(before) => before.worse(errors),
+            None => errors,
+        });
+        Ok(())
+    }
+
+    /// How many streams at once the load is likely to have.
+    fn streams(&self, interval: Duration) -> usize {
+        let largest = match &self.asked.loads {
+            Loads::One(load) => *load,
+            Loads::Sweep(loads) => loads.iter().copied().fold(1.0, f64::max),
+            Loads::Search(options) => options.start,
+        };
+        let streams = match (self.options.is_open(), self.options.expect_interval) {
+            (false, _) => largest as usize,
+            (true, None) => STREAMS,
+            (true, Some(_)) => {
+                let seconds = interval.as_secs_f64() * f64::from(self.options.tokens);
+                (largest * seconds).ceil() as usize
+            }
+        };
+        streams.clamp(1, STREAMS_MAX)
+    }
+
+    /// Tells all that was found.
+    pub(super) fn into_report(mut self) -> (Report, Rates, Vec<String>, String) {
+        let mut report = self.empty_report();
+        let (mut good, mut planned, mut ok, mut ended) = (0, 0, 0, 0);
+        for step in &self.steps {
+            let findings = Findings {
+                prefix: step.prefix.clone(),
+                model: &self.options.model,
+                records: &step.records,
+                figures: &step.figures,
+                errors: self.errors.as_ref(),
+                demands: self.demands(),
+                wall_s: step.wall.as_secs_f64(),
+            };
+            // The probes of a search look for the load that fails: its failures are no failures.
+            if self.search.is_none() {
+                findings.add_to(&mut report);
+                let gap_us = self.options.is_open().then_some(1e6 / step.load);
+                self.reasons.extend(findings.judge_measurement(&mut report, gap_us));
+                let requests = step.figures.requests;
+                ok += requests.ok;
+                ended += requests.ok + requests.failed + requests.not_sent;
+                let (met, of) = step.figures.goodput.unwrap_or_default();
+                (good, planned) = (good + met, planned + of);
+            }
+        }
+        if let Some(search) = &self.search {
+            report.add("stream", found(search, self.options.is_open()));
+        }
+        report.measurement.steal_pct = self.usage.steal_pct();
+        report.measurement.cpu_pct = self.usage.cpu_pct();
+        if let Some(path) = &self.options.baseline
+            && let Err(reason) = compare(&mut report, path)
+        {
+            self.reasons.push(reason);
+        }
+        let share = |part: u64, whole: u64| (0 < whole).then(|| 100.0 * part as f64 / whole as f64);
+        // Where nothing was asked for, nothing was missed.
+        let rates =
+            Rates { success: share(ok, ended).or(Some(100.0)), compliance: share(good, planned) };
+        self.reasons.dedup();
+        (report, rates, self.reasons, self.lines)
+    }
+
+    fn demands(&self) -> Demands {
+        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+        Demands {
+            expected_interval_ms: self.options.expect_interval.map(ms),
+            overhead_ms_max: self.asked.overhead_max.map(ms),
+        }
+    }
+
+    fn empty_report(&self) -> Report {
+        let mut notes = std::collections::BTreeMap::new();
+        notes.insert("url".to_owned(), bare(&self.asked.target.request_url()));
+        notes.insert("metrics as".to_owned(), self.options.metrics_as.to_string());
+        notes.insert("seed".to_owned(), self.options.seed.to_string());
+        notes.insert("workers".to_owned(), self.asked.workers.to_string());
+        notes.insert("tokens".to_owned(), self.options.tokens.to_string());
+        if let Some(goals) = &self.options.slo {
+            notes.insert("objectives".to_owned(), goals.to_string());
+        }
+        let environment = Environment {
+            machine: process::fingerprint(),
+            started: humantime::format_rfc3339_seconds(self.started).to_string(),
+            revision: None,
+            notes,
+        };
+        let mut report =
+            Report::new(concat!("inference-bench ", env!("CARGO_PKG_VERSION")), environment);
+        report.command = self.command();
+        report.records_path = Some("records.ndjson".to_owned());
+        let reads = self.stamps;
+        let stamp = if reads.kernel_reads < reads.user_reads { "user" } else { "kernel" };
+        let any = reads.kernel_reads + reads.user_reads != 0;
+        report.measurement.stamp = any.then(|| stamp.to_owned());
+        report
+    }
+
+    /// The command line, as far as it holds no secrets.
+    fn command(&self) -> Vec<String> {
+        let mut loads = String::new();
+        match &self.asked.loads {
+            Loads::One(load) => loads += &self.name_of(*load),
+            Loads::Sweep(all) => {
+                for load in all {
+                    let _ = write!(loads, "{} ", self.name_of(*load));
+                }
+            }
+            Loads::Search(options) => {
+                let _ = write!(loads, "search from {}", self.name_of(options.start));
+            }
+        }
+        let url = bare(&self.asked.target.request_url());
+        vec!["stream".to_owned(), url, loads.trim_end().to_owned()]
+    }
+}
+
+/// A URL without what may be secret in it: credentials, query, fragment.
+fn bare(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}{path}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+/// What a search found, as a case.
+fn found(search: &Search, open: bool) -> CaseRecord {
+    let unit = if open { "requests/s" } else { "streams" };
+    let mut record = CaseRecord::new("search/highest", unit);
+    let found = search.found();
+    record.n = search.probes().iter().map(|probe| probe.n).sum();
+    record.value = found.holds;
+    record.reason = match (found.holds, found.fails) {
+        (Some(_), Some(fails)) => Some(format!("{fails:.3} {unit} did not hold")),
+        (Some(_), None) => Some("all loads that were tried held".to_owned()),
+        _ => Some("no load that was tried held".to_owned()),
+    };
+    record.beside.insert("probes".to_owned(), search.probes().len() as f64);
+    record
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bare;
+
+    #[test]
+    fn secrets_in_urls_are_not_told() {
+        assert_eq!("http://a:1/v1", bare("http://user:pass@a:1/v1?key=s#x"));
+        assert_eq!("http://a", bare("http://a"));
+    }
+}

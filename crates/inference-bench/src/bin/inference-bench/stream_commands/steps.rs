@@ -1,0 +1,61 @@
+//! Figures of an earlier run: kept, and compared with.
+
+use std::path::Path;
+
+use inference_bench::report::Report;
+use inference_bench::{Baseline, CaseRecord, Verdict, process};
+
+/// A percentile that is worse by less than this is as good as equal: what moods of a machine do.
+const WORSE_MIN: f64 = 1.05;
+
+/// Keeps the figures of a report.
+pub(super) fn save_baseline(report: &Report, path: &Path) -> Result<(), String> {
+    let mut baseline = Baseline::new("stream", process::fingerprint());
+    for (suite, records) in &report.suites {
+        for record in records.iter().filter(|record| record.value.is_some()) {
+            baseline.cases.insert(format!("{suite}/{}", record.case), record.clone());
+        }
+    }
+    if baseline.cases.is_empty() {
+        return Err("there are no figures to keep".to_owned());
+    }
+    std::fs::write(path, baseline.to_json())
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// Compares a report with kept figures: a latency whose whole interval is worse than the whole interval
+/// before is a regression. On another machine nothing is.
+pub(super) fn compare(report: &mut Report, path: &Path) -> Result<(), String> {
+    let told = |what: String| format!("cannot compare with {}: {what}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+    let baseline = Baseline::parse(&text).map_err(|error| told(error.to_string()))?;
+    let elsewhere = baseline.machine.difference(&process::fingerprint());
+    for (suite, records) in &mut report.suites {
+        for record in records {
+            let Some(before) = baseline.cases.get(&format!("{suite}/{}", record.case)) else {
+                continue;
+            };
+            let Some(reason) = worse(record, before) else { continue };
+            match &elsewhere {
+                Some(difference) => {
+                    record.reason =
+                        Some(format!("{reason}, but on another machine ({difference})"));
+                }
+                None => record.withdraw(Verdict::Regression, reason),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Why a figure is worse than before; for latencies alone, of which less is better.
+fn worse(now: &CaseRecord, before: &CaseRecord) -> Option<String> {
+    if now.unit != "ms" || now.case.ends_with("overhead") {
+        return None;
+    }
+    let (new, old) = (now.interval?, before.interval?);
+    (old.high * WORSE_MIN < new.low).then(|| {
+        let (value, was) = (now.value.unwrap_or(new.low), before.value.unwrap_or(old.high));
+        format!("{value:.3} ms, {was:.3} ms before, and the intervals are {WORSE_MIN} apart")
+    })
+}

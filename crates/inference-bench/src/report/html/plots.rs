@@ -1,0 +1,231 @@
+//! Draws plots: lines as paths that keep their width at any size, cells as boxes, words as words.
+
+use std::fmt::Write;
+
+use super::super::escape::xml as escape;
+use super::super::plot::{Axis, Drawing, HeatRow, Plot, Series};
+use crate::gate::short;
+
+/// The classes of lines; colors and dashes tell them apart.
+const CLASSES: [&str; 4] = ["one", "two", "three", "four"];
+/// Marks of an axis that have room on a phone.
+const TICKS_MAX: usize = 5;
+
+pub(super) fn render(page: &mut String, plots: &[Plot]) {
+    for plot in plots.iter().filter(|plot| !plot.is_empty()) {
+        let _ = write!(page, "<figure>\n<figcaption>{}</figcaption>\n", escape(&plot.title));
+        match &plot.drawing {
+            Drawing::Lines { x, y, series } => lines(page, x, y, series),
+            Drawing::Heat { x, from, to, value, light, dark, rows } => {
+                let scale = Scale::over(&Axis::linear(""), [*from, *to].into_iter());
+                heat(page, rows, (*light, *dark));
+                across(page, &scale, &format!("{}; cells: {value}", x.label));
+            }
+        }
+        page.push_str("</figure>\n");
+    }
+}
+
+/// From values to percent of an axis.
+struct Scale {
+    low: f64,
+    high: f64,
+    logarithmic: bool,
+}
+
+impl Scale {
+    fn over(axis: &Axis, values: impl Iterator<Item = f64>) -> Self {
+        let logarithmic = axis.logarithmic;
+        let fits = |value: &f64| value.is_finite() && (!logarithmic || 0.0 < *value);
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for value in values.filter(fits) {
+            let place = if logarithmic { value.log10() } else { value };
+            (low, high) = (low.min(place), high.max(place));
+        }
+        if high < low {
+            (low, high) = (0.0, 1.0);
+        }
+        if high - low < 1e-9 {
+            (low, high) = (low - 0.5, high + 0.5);
+        }
+        if !logarithmic && 0.0 < low && low < 0.5 * high {
+            low = 0.0;
+        }
+        Self { low, high, logarithmic }
+    }
+
+    fn percent(&self, value: f64) -> f64 {
+        let place = if self.logarithmic { value.max(1e-300).log10() } else { value };
+        (100.0 * (place - self.low) / (self.high - self.low)).clamp(0.0, 100.0)
+    }
+
+    fn at(&self, place: f64) -> f64 {
+        if self.logarithmic { 10_f64.powf(place) } else { place }
+    }
+
+    fn ticks(&self) -> Vec<f64> {
+        let decades = (self.high - self.low).floor() as usize;
+        if self.logarithmic && (2..20).contains(&decades) {
+            let step = decades.div_ceil(TICKS_MAX) as f64;
+            let first = self.low.ceil();
+            let all = (0..=decades).map(|k| first + k as f64 * step);
+            return all
+                .take_while(|&place| place <= self.high)
+                .map(|place| self.at(place))
+                .collect();
+        }
+        let place = |k: usize| self.low + (self.high - self.low) * k as f64 / 4.0;
+        (0..5).map(|k| self.at(place(k))).collect()
+    }
+}
+
+fn lines(page: &mut String, x: &Axis, y: &Axis, series: &[Series]) {
+    let points = || series.iter().flat_map(|series| series.points.iter());
+    let across_scale = Scale::over(x, points().map(|point| point.0));
+    let up_scale = Scale::over(y, points().map(|point| point.1));
+    let _ = writeln!(page, "<p class=\"legend\">{}{}</p>", escape(&y.label), legend(series));
+    page.push_str("<div class=\"plot\"><div class=\"up\" aria-hidden=\"true\">");
+    for tick in up_scale.ticks() {
+        let bottom = up_scale.percent(tick);
+        let _ = write!(page, "<i style=\"bottom:{bottom:.1}%\">{}</i>", short(tick));
+    }
+    let told = escape(&told(series, x, y));
+    let _ = write!(
+        page,
+        "</div><svg viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" role=\"img\" \
+         aria-label=\"{told}\">"
+    );
+    for tick in up_scale.ticks() {
+        let height = 1000.0 - 10.0 * up_scale.percent(tick);
+        let _ = write!(page, "<path class=\"grid\" d=\"M0 {height:.0}H1000\"/>");
+    }
+    for (series, class) in series.iter().zip(CLASSES) {
+        let _ = write!(page, "<path class=\"{class}\" d=\"");
+        for (k, &(at, value)) in series.points.iter().enumerate() {
+            let command = if k == 0 { 'M' } else { 'L' };
+            let (left, top) = (across_scale.percent(at), 100.0 - up_scale.percent(value));
+            let _ = write!(page, "{command}{:.0} {:.0}", 10.0 * left, 10.0 * top);
+        }
+        page.push_str("\"/>");
+    }
+    page.push_str("</svg></div>\n");
+    across(page, &across_scale, &x.label);
+}
+
+fn legend(series: &[Series]) -> String {
+    if series.len() < 2 {
+        return String::new();
+    }
+    let entry = |(series, class): (&Series, &str)| {
+        format!(" <span class=\"key {class}\">{}</span>", escape(&series.name))
+    };
+    series.iter().zip(CLASSES).map(entry).collect()
+}
+
+/// The plot in words, for who does not see it.
+fn told(series: &[Series], x: &Axis, y: &Axis) -> String {
+    let ends = |series: &Series| {
+        let last = series.points.last()?;
+        let name = &series.name;
+        Some(format!("{name} ends at {} {}, {} {}", short(last.0), x.label, short(last.1), y.label))
+    };
+    series.iter().filter_map(ends).collect::<Vec<_>>().join("; ")
+}
+
+fn across(page: &mut String, scale: &Scale, label: &str) {
+    page.push_str("<div class=\"strip axis across\" aria-hidden=\"true\">");
+    for tick in scale.ticks() {
+        let left = scale.percent(tick);
+        let _ = write!(page, "<i style=\"left:{left:.1}%\">{}</i>", short(tick));
+    }
+    let _ = writeln!(page, "</div>\n<p class=\"legend across\">{}</p>", escape(label));
+}
+
+fn heat(page: &mut String, rows: &[HeatRow], (light, dark): (f64, f64)) {
+    page.push_str("<div class=\"heat\">");
+    for row in rows {
+        let worst = row.values.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
+        let told = format!("{}: at most {}", row.name, short(worst));
+        let _ = write!(
+            page,
+            "<div class=\"cells\" role=\"img\" aria-label=\"{}\" title=\"{0}\">",
+            escape(&told)
+        );
+        for value in &row.values {
+            match value {
+                // Equal factors are equal steps of darkness: a stall is worth ten gaps, not ten more.
+                Some(value) => {
+                    let share = (value / light).max(1.0).ln() / (dark / light).max(1.01).ln();
+                    let _ = write!(
+                        page,
+                        "<i style=\"opacity:{:.2}\"></i>",
+                        0.08 + 0.92 * share.min(1.0)
+                    );
+                }
+                None => page.push_str("<b></b>"),
+            }
+        }
+        page.push_str("</div>");
+    }
+    page.push_str("</div>\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(drawing: Drawing) -> String {
+        let mut page = String::new();
+        render(&mut page, &[Plot { title: "a<b".to_owned(), drawing }]);
+        page
+    }
+
+    fn drawing(points: &[(f64, f64)], logarithmic: bool) -> Drawing {
+        let axis = |label: &str| Axis { label: label.to_owned(), logarithmic };
+        let series = Series { name: "</svg>".to_owned(), points: points.to_vec() };
+        Drawing::Lines { x: axis("x\""), y: axis("y"), series: vec![series.clone(), series] }
+    }
+
+    #[test]
+    fn nothing_to_draw_draws_nothing() {
+        assert_eq!("", rendered(drawing(&[], false)));
+        assert_eq!("", rendered(drawing(&[(1.0, 1.0)], true)));
+    }
+
+    #[test]
+    fn names_are_escaped_and_points_stay_inside() {
+        for logarithmic in [false, true] {
+            let page = rendered(drawing(&[(0.0, -5.0), (1e-9, 1.0), (1e9, f64::NAN)], logarithmic));
+            assert!(page.contains("a&lt;b") && page.contains("&lt;/svg&gt;"), "{page}");
+            assert_eq!(1, page.matches("</svg>").count());
+            for command in page.split(['M', 'L']).skip(1).filter_map(|rest| rest.split_once(' ')) {
+                if let Ok(at) = command.0.parse::<f64>() {
+                    assert!((0.0..=1000.0).contains(&at), "{at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn equal_values_have_an_axis_too() {
+        let page = rendered(drawing(&[(5.0, 5.0), (5.0, 5.0)], false));
+        assert!(page.contains("M500 500L500 500"), "{page}");
+    }
+
+    #[test]
+    fn a_heat_strip_has_a_cell_for_each_value() {
+        let row = HeatRow { name: "r".to_owned(), values: vec![Some(1.0), None, Some(1e6)] };
+        let (x, value) = (Axis::linear("s"), "ms".to_owned());
+        let page = rendered(Drawing::Heat {
+            x,
+            from: 0.0,
+            to: 3.0,
+            value,
+            light: 1.0,
+            dark: 10.0,
+            rows: vec![row],
+        });
+        assert!(page.contains("opacity:0.08") && page.contains("opacity:1.00"), "{page}");
+        assert_eq!(1, page.matches("<b></b>").count());
+    }
+}

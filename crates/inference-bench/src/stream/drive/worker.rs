@@ -1,0 +1,193 @@
+//! One thread's share of a run.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use pool::http::{ClientOptions, wrap};
+use tokio::net::TcpStream;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::JoinSet;
+
+use super::exchange::Exchange;
+use super::{HEAD_START_NS, HttpClient, Shared};
+use crate::stream::arrivals::{Arrival, Arrivals};
+use crate::stream::plan::{Load, StampSource};
+use crate::stream::record::{NotSent, Outcome, RequestRecord};
+use crate::stream::seam::{Alarm, Stamped};
+
+/// A client in a closed loop whose request failed waits so long before the next: a server that refuses
+/// at once would otherwise be asked 100 000 times a second.
+const FAILURE_PAUSE: Duration = Duration::from_millis(10);
+/// Nearer than this, an alarm would come later than going on at once.
+const ALARM_MIN_NS: u64 = 5_000;
+
+pub(super) async fn work(
+    shared: Arc<Shared>,
+    worker: usize,
+) -> std::io::Result<Vec<RequestRecord>> {
+    let flavor = Handle::current().runtime_flavor();
+    assert_eq!(RuntimeFlavor::CurrentThread, flavor, "stamps need a `current_thread` runtime");
+    assert!(worker < shared.plan.workers, "worker {worker} of {}", shared.plan.workers);
+    let client = client(&shared, worker);
+    let alarm = Alarm::new()?;
+    alarm.until(shared.clock.system_ns(HEAD_START_NS)).await?;
+    match shared.plan.load {
+        Load::Closed { streams } => {
+            Ok(closed(&shared, &client, share(streams, worker, &shared)).await)
+        }
+        Load::Open { rate, arrival } => {
+            open(&shared, &client, &alarm, (rate, arrival), worker).await
+        }
+    }
+}
+
+/// A worker's part of so many.
+fn share(total: usize, worker: usize, shared: &Shared) -> usize {
+    let workers = shared.plan.workers;
+    total / workers + usize::from(worker < total % workers)
+}
+
+fn client(shared: &Arc<Shared>, worker: usize) -> HttpClient {
+    let connections_max = match shared.plan.load {
+        Load::Closed { streams } => share(streams, worker, shared),
+        Load::Open { .. } => shared.plan.in_flight_max,
+    };
+    let pool = pool::Options {
+        // One that is closing still has its place: the next must not wait for it.
+        connections_max: 2 * connections_max.max(1),
+        connections_per_key_max: 2 * connections_max.max(1),
+        waiters_max: 2 * connections_max.max(1),
+        ..ClientOptions::default().pool
+    };
+    let options = ClientOptions {
+        pool,
+        // A request has one limit, its time-out.
+        head_timeout: None,
+        body_timeout: None,
+        #[cfg(feature = "tls")]
+        tls: shared.tls.clone(),
+        ..ClientOptions::default()
+    };
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    let (clock, counts) = (shared.clock.clone(), shared.counts.clone());
+    let by_kernel = shared.plan.stamp == StampSource::Kernel;
+    let stamped =
+        move |tcp: TokioIo<TcpStream>| Stamped::new(tcp, clock.clone(), counts.clone(), by_kernel);
+    HttpClient::with_connector(wrap(tcp, stamped), options)
+}
+
+/// So many clients, each of which asks again when it was answered.
+async fn closed(shared: &Arc<Shared>, client: &HttpClient, streams: usize) -> Vec<RequestRecord> {
+    let mut clients = JoinSet::new();
+    for _ in 0..streams {
+        let exchange = Exchange::new(shared.clone(), client.clone());
+        clients.spawn(one_after_the_other(shared.clone(), exchange));
+    }
+    let mut records = Vec::new();
+    while let Some(done) = clients.join_next().await {
+        records.extend(done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
+    }
+    records
+}
+
+async fn one_after_the_other(shared: Arc<Shared>, exchange: Exchange) -> Vec<RequestRecord> {
+    let mut records = Vec::new();
+    while let Some(number) = next_number(&shared) {
+        let record = exchange.run(number, shared.clock.now_ns()).await;
+        let has_failed = !record.is_ok();
+        records.push(record);
+        if has_failed && !shared.is_stopped() {
+            tokio::time::sleep(FAILURE_PAUSE).await;
+        }
+    }
+    records
+}
+
+/// The number of the next request in a closed loop, unless it is over.
+fn next_number(shared: &Shared) -> Option<u64> {
+    if shared.is_stopped() || shared.end_ns() <= shared.clock.now_ns() {
+        return None;
+    }
+    let number = shared.next_number.fetch_add(1, Ordering::Relaxed);
+    shared.plan.requests.is_none_or(|requests| number < requests).then_some(number)
+}
+
+/// Requests on a clock. What is due is sent, however late we are; nothing is moved.
+async fn open(
+    shared: &Arc<Shared>,
+    client: &HttpClient,
+    alarm: &Alarm,
+    (rate, arrival): (f64, Arrival),
+    worker: usize,
+) -> std::io::Result<Vec<RequestRecord>> {
+    let arrivals = Arrivals::new(arrival, rate, shared.plan.seed);
+    let requests = shared.plan.requests.unwrap_or(u64::MAX);
+    let end_ns = shared.end_ns();
+    let planned = arrivals
+        .share(worker, shared.plan.workers)
+        .map(|(number, due_ns)| (number, HEAD_START_NS.saturating_add(due_ns)))
+        .take_while(|&(number, due_ns)| number < requests && due_ns < end_ns);
+    let mut under_way = JoinSet::new();
+    let mut records = Vec::new();
+    for (number, due_ns) in planned {
+        if !wait(shared, alarm, due_ns).await? {
+            // What fell due while we were told to stop is listed; what was not due yet was not planned.
+            if shared.clock.now_ns() < due_ns {
+                break;
+            }
+            records.push(not_sent(shared, number, due_ns, NotSent::Interrupted));
+            continue;
+        }
+        if shared.plan.in_flight_max <= shared.counters.in_flight.load(Ordering::Relaxed) {
+            records.push(not_sent(shared, number, due_ns, NotSent::TooManyInFlight));
+            continue;
+        }
+        let exchange = Exchange::new(shared.clone(), client.clone());
+        under_way.spawn(async move { exchange.run(number, due_ns).await });
+        while let Some(done) = under_way.try_join_next() {
+            records.push(finished(done));
+        }
+    }
+    while let Some(done) = under_way.join_next().await {
+        records.push(finished(done));
+    }
+    Ok(records)
+}
+
+fn finished(done: Result<RequestRecord, tokio::task::JoinError>) -> RequestRecord {
+    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+/// Waits until a request is due; `false` when the run was stopped before.
+async fn wait(shared: &Shared, alarm: &Alarm, due_ns: u64) -> std::io::Result<bool> {
+    if shared.is_stopped() {
+        return Ok(false);
+    }
+    if due_ns <= shared.clock.now_ns() + ALARM_MIN_NS {
+        // Others have to run, too: a sender that is behind must not starve its own requests.
+        tokio::task::yield_now().await;
+        return Ok(!shared.is_stopped());
+    }
+    tokio::select! {
+        biased;
+        waited = alarm.until(shared.clock.system_ns(due_ns)) => waited.map(|()| true),
+        () = shared.stop.notified() => Ok(false),
+    }
+}
+
+fn not_sent(shared: &Shared, number: u64, intended_ns: u64, reason: NotSent) -> RequestRecord {
+    shared.counters.not_sent.fetch_add(1, Ordering::Relaxed);
+    RequestRecord {
+        number,
+        intended_ns,
+        warmup: shared.is_warmup(intended_ns),
+        tokens_asked: shared.tokens_asked,
+        outcome: Outcome::NotSent { reason },
+        ..RequestRecord::default()
+    }
+}

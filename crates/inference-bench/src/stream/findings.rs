@@ -1,0 +1,365 @@
+//! A run as cases, figures and plots of a report.
+
+use serde_json::{Value, json};
+
+use super::calibrate::{Errors, distrust, quantiles};
+use super::figures::Figures;
+use super::plots;
+use super::record::RequestRecord;
+use super::spread::Spread;
+use crate::case::CaseRecord;
+use crate::gate::Limit;
+use crate::report::Report;
+use crate::stats::{Interval, share_interval};
+use crate::verdict::Verdict;
+
+/// The suite of all cases here.
+const SUITE: &str = "stream";
+/// The share of requests that must succeed, in percent (the founding suite's exit code 1).
+const SUCCESS_PCT_MIN: f64 = 80.0;
+/// Events that share a read, in percent, above which the gaps say more of the reader than of the stream.
+const COALESCED_PCT_MAX: f64 = 1.0;
+/// A send lag above this, in microseconds, makes an open loop another load than the one planned …
+const SEND_LAG_P99_US_MAX: f64 = 1000.0;
+/// … unless it is small beside the gap between two arrivals.
+const SEND_LAG_SHARE_MAX: f64 = 0.1;
+
+/// What is demanded of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Demands {
+    /// The interval at which the server makes tokens, in milliseconds.
+    pub expected_interval_ms: Option<f64>,
+    /// The most that it may add to each token, in milliseconds.
+    pub overhead_ms_max: Option<f64>,
+}
+
+/// A run, ready to be told.
+#[derive(Clone, Debug)]
+pub struct Findings<'a> {
+    /// What stands before the names of its cases: empty, or `streams=10/`.
+    pub prefix: String,
+    /// Whose results they are.
+    pub model: &'a str,
+    /// The run itself.
+    pub records: &'a [RequestRecord],
+    /// Its figures.
+    pub figures: &'a Figures,
+    /// The instrument's own errors, where they were measured.
+    pub errors: Option<&'a Errors>,
+    /// What is demanded of it.
+    pub demands: Demands,
+    /// How long it took, in seconds.
+    pub wall_s: f64,
+}
+
+impl Findings<'_> {
+    /// Adds the run to a report: its cases and plots to the suite `stream`, its figures to the model's.
+    pub fn add_to(&self, report: &mut Report) {
+        for record in self.cases() {
+            report.add(SUITE, record);
+        }
+        for mut plot in plots::of(self.records, self.figures) {
+            if !self.prefix.is_empty() {
+                plot.title = format!("{} {}", self.prefix.trim_end_matches('/'), plot.title);
+            }
+            report.add_plot(SUITE, plot);
+        }
+        let name = match self.prefix.trim_end_matches('/') {
+            "" => self.model.to_owned(),
+            load => format!("{} @ {load}", self.model),
+        };
+        report.results_by_model.insert(name, self.results());
+    }
+
+    fn cases(&self) -> Vec<CaseRecord> {
+        let mut cases = vec![self.success()];
+        cases.extend(self.lost());
+        cases.extend(self.overhead());
+        cases.push(self.reported(
+            "throughput",
+            "tokens/s",
+            Some(self.figures.streaming.throughput_tokens_per_second),
+        ));
+        cases.extend(self.goodput());
+        let Figures { ttft, itl, icl, tpot, e2e, .. } = self.figures;
+        for (name, spread) in
+            [("ttft", ttft), ("itl", itl), ("icl", icl), ("tpot", tpot), ("e2e", e2e)]
+        {
+            if 0 < spread.n() {
+                cases.extend([0.5, 0.9, 0.99].map(|p| self.percentile(name, spread, p)));
+            }
+        }
+        cases
+    }
+
+    fn case(&self, name: &str, unit: &str) -> CaseRecord {
+        let mut record = CaseRecord::new(format!("{}{name}", self.prefix), unit);
+        record.wall_s = self.wall_s;
+        record.n = self.figures.requests.sent;
+        record
+    }
+
+    fn reported(&self, name: &str, unit: &str, value: Option<f64>) -> CaseRecord {
+        let mut record = self.case(name, unit);
+        record.value = value;
+        record
+    }
+
+    fn success(&self) -> CaseRecord {
+        let mut record = self.reported("requests/ok", "%", self.figures.success_pct());
+        let limit = Limit::at_least(SUCCESS_PCT_MIN);
+        if record.value.is_none() {
+            record.withdraw(Verdict::Invalid, "no request came to an end");
+            record.limit = Some(limit);
+            return record;
+        }
+        record.judge(limit);
+        let errors = &self.figures.errors;
+        if !errors.is_empty() {
+            let counts: Vec<_> = errors.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+            let before = record.reason.take().map_or_else(String::new, |reason| reason + "; ");
+            record.reason = Some(before + &counts.join(", "));
+        }
+        record
+    }
+
+    fn lost(&self) -> Option<CaseRecord> {
+        self.records.iter().find_map(|record| record.sequence)?;
+        let mut record =
+            self.reported("tokens/lost", "tokens", Some(self.figures.tokens.lost as f64));
+        record.seed_case = Some("Token loss".to_owned());
+        record.n = self.figures.tokens.requested;
+        record.judge(Limit::at_most(0.0));
+        Some(record)
+    }
+
+    fn overhead(&self) -> Option<CaseRecord> {
+        let expected_ms = self.demands.expected_interval_ms?;
+        let overhead_ms = self.figures.streaming.calculate_overhead_ms(expected_ms);
+        let mut record = self.reported("overhead", "ms", overhead_ms);
+        record.seed_case = Some("Per-token overhead".to_owned());
+        record.n = self.figures.streaming.received_token_count;
+        if let Some(overhead_ms_max) = self.demands.overhead_ms_max {
+            record.judge(Limit::at_most(overhead_ms_max));
+        } else if overhead_ms.is_none() {
+            record.reason = Some("no stream had two events with tokens".to_owned());
+        }
+        Some(record)
+    }
+
+    fn goodput(&self) -> Option<CaseRecord> {
+        let (good, n) = self.figures.goodput?;
+        let mut record = self.reported("goodput", "%", self.figures.goodput_pct());
+        let Interval { low, high } = share_interval(good, n);
+        record.interval = Some(Interval { low: 100.0 * low, high: 100.0 * high });
+        record.n = n;
+        record.real_time = true;
+        if record.value.is_none() {
+            record.reason = Some("no request was planned".to_owned());
+        }
+        Some(record)
+    }
+
+    fn percentile(&self, name: &str, spread: &Spread, p: f64) -> CaseRecord {
+        let mut record = self.case(&format!("{name}/p{}", (100.0 * p).round()), "ms");
+        record.n = spread.n();
+        match spread.percentile(p) {
+            Ok(value) => {
+                record.value = Some(value);
+                record.interval = spread.interval(p);
+                record.reason = self.distrust(name, p, value);
+            }
+            Err(too_few) => record.reason = Some(too_few.to_string()),
+        }
+        record
+    }
+
+    /// Why this percentile is not to be trusted.
+    fn distrust(&self, name: &str, p: f64, value_ms: f64) -> Option<String> {
+        let errors = self.errors?;
+        let error = match name {
+            "itl" | "icl" => &errors.gap_us,
+            "ttft" | "e2e" => &errors.first_us,
+            // A mean over a stream: the error of its two ends, shared by its tokens.
+            _ => return None,
+        };
+        distrust(value_ms, error.rough(p)).map(|reason| format!("not to be trusted: {reason}"))
+    }
+
+    fn results(&self) -> Value {
+        let Figures { requests, tokens, streaming, .. } = self.figures;
+        let expected_ms = self.demands.expected_interval_ms;
+        let overhead_ms = expected_ms.and_then(|ms| streaming.calculate_overhead_ms(ms));
+        let goodput = self.figures.goodput.map(|(good, n)| json!({ "good": good, "n": n }));
+        json!({
+            "metrics_as": self.figures.dialect.name(),
+            "requests": requests,
+            "tokens": tokens,
+            "received_token_count": streaming.received_token_count,
+            "total_streaming_time_ms": streaming.total_streaming_time_ms,
+            "mean_receive_interval_ms": streaming.mean_receive_interval_ms,
+            "overhead_ms": overhead_ms,
+            "throughput_tokens_per_second": streaming.throughput_tokens_per_second,
+            "ttft_ms": self.figures.ttft,
+            "ttft_from_sent_ms": self.figures.ttft_from_sent,
+            "itl_ms": self.figures.itl,
+            "icl_ms": self.figures.icl,
+            "tpot_ms": self.figures.tpot,
+            "e2e_ms": self.figures.e2e,
+            "send_lag_us": self.figures.send_lag_us,
+            "coalesced_pct": self.figures.coalesced_pct,
+            "goodput": goodput,
+            "errors": self.figures.errors,
+        })
+    }
+
+    /// Fills in what is known of the measurement, and returns why the run is not to be trusted.
+    pub fn judge_measurement(
+        &self,
+        report: &mut Report,
+        gap_between_arrivals_us: Option<f64>,
+    ) -> Vec<String> {
+        let measurement = &mut report.measurement;
+        measurement.send_lag_us = quantiles(&self.figures.send_lag_us);
+        measurement.coalesced_pct = self.figures.coalesced_pct;
+        if let Some(errors) = self.errors {
+            measurement.icl_err_us = quantiles(&errors.gap_us);
+            measurement.ttft_err_us = quantiles(&errors.first_us);
+        }
+        let mut reasons = Vec::new();
+        let shared = |pct: Option<f64>| pct.is_some_and(|pct| COALESCED_PCT_MAX < pct);
+        if let Some(errors) = self.errors
+            && shared(errors.coalesced_pct)
+        {
+            reasons.push(format!(
+                "the client was the bottleneck: under this load it reads {:.1} % of events together",
+                errors.coalesced_pct.unwrap_or_default()
+            ));
+        }
+        if let (Some(gap_us), Some(p99_us)) =
+            (gap_between_arrivals_us, self.figures.send_lag_us.rough(0.99))
+        {
+            let limit_us = SEND_LAG_P99_US_MAX.max(SEND_LAG_SHARE_MAX * gap_us);
+            if limit_us < p99_us {
+                reasons.push(format!(
+                    "requests were sent late: p99 of the send lag is {p99_us:.0} µs, at most {limit_us:.0}"
+                ));
+            }
+        }
+        reasons
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dialect::Dialect;
+    use super::super::record::{Event, Failure, Kind, Outcome};
+    use super::*;
+    use crate::report::{Environment, Rates, Run};
+    use crate::{Fingerprint, verdict::RunVerdict};
+
+    fn stream(interval_ns: u64, tokens: u64) -> RequestRecord {
+        let event = |k: u64| Event {
+            recv_ns: 100_000_000 + k * interval_ns,
+            emit_ns: None,
+            lag_ns: 0,
+            bytes: 10,
+            tokens: 1,
+            kind: Kind::Content,
+            coalesced: false,
+        };
+        RequestRecord {
+            tokens_asked: tokens as u32,
+            events: (0..tokens).map(event).collect(),
+            ..RequestRecord::default()
+        }
+    }
+
+    fn report(records: &[RequestRecord], errors: Option<&Errors>) -> Report {
+        let environment = Environment {
+            machine: Fingerprint::read("", "", "", 2),
+            started: String::new(),
+            revision: None,
+            notes: Default::default(),
+        };
+        let mut report = Report::new("inference-bench", environment);
+        let figures = Figures::of(records, Dialect::Ours, None);
+        let findings = Findings {
+            prefix: String::new(),
+            model: "m",
+            records,
+            figures: &figures,
+            errors,
+            demands: Demands { expected_interval_ms: Some(20.0), overhead_ms_max: Some(3.0) },
+            wall_s: 1.0,
+        };
+        findings.add_to(&mut report);
+        let invalid_reasons = findings.judge_measurement(&mut report, None);
+        let rates = Rates { success: figures.success_pct(), compliance: None };
+        report.finish_with_rates(Run { invalid_reasons, ..Run::default() }, rates);
+        report
+    }
+
+    fn case<'a>(report: &'a Report, name: &str) -> &'a CaseRecord {
+        report.suites[SUITE].iter().find(|case| case.case == name).expect(name)
+    }
+
+    #[test]
+    fn the_overhead_is_gated() {
+        let within = report(&[stream(22_000_000, 50)], None);
+        assert_eq!(Verdict::Pass, case(&within, "overhead").verdict);
+        assert_eq!(0, within.summary.exit_code);
+        let beyond = report(&[stream(23_500_000, 50)], None);
+        assert_eq!(Verdict::Fail, case(&beyond, "overhead").verdict);
+        let rates = Rates { success: Some(100.0), compliance: Some(100.0) };
+        let mut beyond = beyond;
+        beyond.finish_with_rates(Run::default(), rates);
+        assert_eq!(5, beyond.summary.exit_code);
+    }
+
+    #[test]
+    fn too_few_samples_are_null_with_the_reason() {
+        let report = report(&[stream(20_000_000, 100)], None);
+        let p99 = case(&report, "icl/p99");
+        assert_eq!(
+            (None, Some("p99 needs 662 samples, there are 99")),
+            (p99.value, p99.reason.as_deref())
+        );
+        assert_eq!(Some(20.0), case(&report, "icl/p50").value);
+        assert!(report.results_by_model["m"]["icl_ms"]["p99"].is_null());
+    }
+
+    #[test]
+    fn what_the_instrument_cannot_tell_is_not_trusted() {
+        let records = [stream(500_000, 100)];
+        let errors = Errors { gap_us: Spread::of(vec![80.0; 100]), ..Errors::default() };
+        let report = report(&records, Some(&errors));
+        let reason = case(&report, "icl/p50").reason.clone().unwrap();
+        assert!(reason.starts_with("not to be trusted"), "{reason}");
+    }
+
+    #[test]
+    fn a_client_that_was_the_bottleneck_invalidates_the_run() {
+        let errors = Errors { coalesced_pct: Some(7.0), ..Errors::default() };
+        let report = report(&[stream(20_000_000, 50)], Some(&errors));
+        assert_eq!((RunVerdict::Invalid, 4), (report.summary.verdict, report.summary.exit_code));
+        assert!(report.validity.reasons[0].contains("bottleneck"));
+    }
+
+    #[test]
+    fn failures_are_counted_by_kind_and_lower_the_rate() {
+        let mut records = vec![stream(20_000_000, 50); 3];
+        let detail = "<script>".to_owned();
+        records[0].outcome = Outcome::Failed { failure: Failure::TimedOut, detail };
+        let report = report(&records, None);
+        assert!(case(&report, "requests/ok").reason.as_ref().unwrap().contains("1 timed_out"));
+        assert_eq!(1, report.summary.exit_code);
+        assert_eq!(1, report.results_by_model["m"]["errors"]["timed_out"]);
+    }
+
+    #[test]
+    fn nothing_sent_is_no_success() {
+        let report = report(&[], None);
+        assert_eq!(Verdict::Invalid, case(&report, "requests/ok").verdict);
+    }
+}

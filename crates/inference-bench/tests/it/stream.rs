@@ -1,0 +1,6 @@
+//! The load generator against servers that are known, and servers that misbehave.
+
+mod drive;
+mod program;
+mod real_time;
+pub(crate) mod server;

@@ -1,0 +1,239 @@
+//! `inference-bench stream` as a script sees it.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use inference_bench::stream::{Figures, RequestRecord};
+use serde_json::Value;
+use testkit::{Schedule, TokenSource};
+
+use super::server::{Then, answer, stream};
+
+fn program(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_inference-bench")).args(arguments).output().unwrap()
+}
+
+/// Runs `stream` without calibration: these tests are about words and codes.
+fn stream_command(url: &str, arguments: &[&str]) -> (i32, String, String) {
+    let mut all = vec!["stream", "--url", url, "--calibration", "0s", "--timeout", "5s"];
+    all.extend(arguments);
+    let output = program(&all);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    (output.status.code().unwrap(), stdout, stderr)
+}
+
+#[track_caller]
+fn check(url: &str, arguments: &[&str], code: i32, last_line: &str) -> String {
+    let (told, stdout, stderr) = stream_command(url, arguments);
+    assert_eq!(code, told, "{stdout}{stderr}");
+    assert_eq!(Some(last_line), stdout.lines().last(), "{stdout}{stderr}");
+    stdout
+}
+
+fn source(interval: Duration) -> TokenSource {
+    TokenSource::start(Schedule { interval, ..Schedule::default() }).unwrap()
+}
+
+const TWO_MS: Duration = Duration::from_millis(2);
+
+#[test]
+fn what_keeps_its_targets_passes() {
+    let source = source(TWO_MS);
+    let arguments =
+        ["--streams", "3", "--tokens", "30", "--expect-interval", "2ms", "--max-overhead", "50ms"];
+    let stdout = check(&source.url(), &arguments, 0, "verdict: pass");
+    assert!(stdout.contains("tokens/lost") && stdout.contains("overhead"), "{stdout}");
+}
+
+#[test]
+fn each_way_to_fail_has_its_code() {
+    let source = source(TWO_MS);
+    let url = source.url();
+    // An overhead that cannot be kept: tokens are made every 2 ms, not every 1 ms.
+    let missed = ["--tokens", "30", "--expect-interval", "1ms", "--max-overhead", "500us"];
+    check(&url, &missed, 5, "verdict: fail");
+    check("http://127.0.0.1:1", &[], 1, "verdict: fail");
+    check(&url, &["--slo", "ttft=1us", "--requests", "5"], 2, "verdict: fail");
+    let cut = answer(stream("data: {\"choices\":[{\"text\":\"token_0\"}]}\n\n"), Then::Close);
+    let stdout = check(&cut, &[], 1, "verdict: fail");
+    assert!(stdout.contains("1 no_done"), "{stdout}");
+}
+
+#[test]
+fn a_wrong_command_line_is_64() {
+    for arguments in [
+        &["--streams", "0"][..],
+        &["--sweep", "1.5"],
+        &["--search", "rate"],
+        &["--rate", "-1"],
+        &["--slo", "ttft=5"],
+        &["--metrics-as", "wrk"],
+        &["--api-key-file", "/no/such/file"],
+    ] {
+        assert_eq!(64, stream_command("http://127.0.0.1:1", arguments).0, "{arguments:?}");
+    }
+    assert_eq!(64, stream_command("no url", &[]).0);
+    assert_eq!(64, stream_command("ftp://a", &[]).0);
+}
+
+#[test]
+fn with_json_stdout_holds_ndjson_and_nothing_else() {
+    let source = source(TWO_MS);
+    let (code, stdout, stderr) = stream_command(&source.url(), &["--sweep", "1,2", "--json"]);
+    assert_eq!(0, code, "{stderr}");
+    let events: Vec<Value> = stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert!(events.iter().all(|event| event["event"].is_string() && event["t_ms"].is_u64()));
+    let end = events.last().unwrap();
+    assert_eq!(("end", "pass"), (end["event"].as_str().unwrap(), end["verdict"].as_str().unwrap()));
+    assert_eq!(2, end["results_by_model"]["test @ streams=2"]["requests"]["ok"]);
+    assert!(stderr.ends_with("verdict: pass\n"));
+}
+
+fn read_report(folder: &std::path::Path) -> (Value, String, Vec<RequestRecord>) {
+    let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let report = serde_json::from_str(&text("report.json")).unwrap();
+    let records = text("records.ndjson");
+    let records = records.lines().map(|line| RequestRecord::from_line(line).unwrap()).collect();
+    (report, text("report.html"), records)
+}
+
+#[test]
+fn the_folder_holds_every_form_and_the_records_give_the_figures_again() {
+    let source = source(TWO_MS);
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().to_str().unwrap();
+    let arguments = ["--rate", "200", "--duration", "300ms", "--tokens", "20", "-o", output];
+    check(&source.url(), &arguments, 0, "verdict: pass");
+    for name in ["report.md", "report.csv", "junit.xml"] {
+        assert!(0 < folder.path().join(name).metadata().unwrap().len(), "{name}");
+    }
+    let (report, html, records) = read_report(folder.path());
+    let results = &report["results_by_model"]["test"];
+    let again = Figures::of(&records, Default::default(), None);
+    assert_eq!(again.requests.planned, results["requests"]["planned"]);
+    assert_eq!(again.streaming.received_token_count, results["received_token_count"]);
+    assert_eq!(serde_json::to_value(&again.itl).unwrap(), results["itl_ms"]);
+    assert_eq!("kernel", report["measurement"]["stamp"]);
+    for title in ["Latency: first token", "Gaps over time", "How late", "Stalls:"] {
+        assert!(html.contains(title), "{title}");
+    }
+    assert!(!html.contains("http:") || !html.contains("src="));
+}
+
+#[test]
+fn another_tool_s_words_change_the_figures() {
+    let source = source(TWO_MS);
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().to_str().unwrap();
+    let arguments = ["--metrics-as", "mlperf", "--tokens", "20", "-o", output];
+    check(&source.url(), &arguments, 0, "verdict: pass");
+    let results = read_report(folder.path()).0["results_by_model"]["test"].clone();
+    assert_eq!(
+        ("mlperf", 0),
+        (results["metrics_as"].as_str().unwrap(), results["itl_ms"]["n"].as_i64().unwrap())
+    );
+}
+
+/// The server's words, the model's name and the key, in every form.
+#[test]
+fn hostile_words_stay_words_and_the_key_is_told_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, "s3cret-key\n").unwrap();
+    let words = "<script>alert(1)</script>|=1+1,\"\u{1b}[31m s3cret";
+    let body = serde_json::json!({ "error": words }).to_string();
+    let length = body.len();
+    let reply = format!("HTTP/1.1 500 No\r\ncontent-length: {length}\r\n\r\n{body}");
+    let url = answer(vec![reply.into_bytes()], Then::Close).replace("://", "://user:s3cret-key@");
+    let output = folder.path().join("out");
+    let arguments = [
+        "--model",
+        "<script>m</script>,=1",
+        "--api-key-file",
+        key.to_str().unwrap(),
+        "-o",
+        output.to_str().unwrap(),
+    ];
+    // Credentials in a URL are refused …
+    assert_eq!(64, stream_command(&url, &arguments).0);
+    // … and the key in its file goes to the server alone.
+    let url = url.replace("user:s3cret-key@", "");
+    let (code, stdout, stderr) = stream_command(&url, &arguments);
+    assert_eq!(1, code, "{stdout}{stderr}");
+    assert!(!stdout.contains('\u{1b}'), "{stdout}");
+    for entry in output.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("s3cret-key"), "{path:?}");
+        let is_data = path.extension().is_some_and(|e| e == "json" || e == "ndjson" || e == "csv");
+        assert!(is_data || !text.contains("<script"), "{path:?}");
+    }
+    assert!(!stdout.contains("s3cret-key") && !stderr.contains("s3cret-key"));
+}
+
+#[test]
+fn a_worse_latency_than_before_is_a_regression() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("baseline.json");
+    let baseline = path.to_str().unwrap();
+    let fast = source(TWO_MS);
+    let (tokens, streams) = (["--tokens", "60"], ["--streams", "2"]);
+    let run = |url: &str, more: &[&str]| {
+        let arguments: Vec<&str> = tokens.iter().chain(&streams).chain(more).copied().collect();
+        stream_command(url, &arguments)
+    };
+    assert_eq!(0, run(&fast.url(), &["--save-baseline", baseline]).0);
+    let slow = source(Duration::from_millis(8));
+    assert_eq!(3, run(&slow.url(), &["--baseline", baseline]).0);
+    assert_eq!(4, run(&fast.url(), &["--baseline", "/no/such/baseline"]).0);
+}
+
+#[test]
+fn an_interrupted_run_leaves_a_valid_report() {
+    let source = source(Duration::from_millis(100));
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().to_str().unwrap();
+    let url = source.url();
+    let child = Command::new(env!("CARGO_BIN_EXE_inference-bench"))
+        .args(["stream", "--url", &url, "--tokens", "100000", "--calibration", "0s", "-o", output])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Once tokens flow, the run is under way.
+    while source.lateness().tokens < 3 {
+        std::thread::yield_now();
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(Some(130), ended.status.code());
+    assert!(String::from_utf8_lossy(&ended.stdout).ends_with("verdict: interrupted\n"));
+    let (report, _, records) = read_report(folder.path());
+    assert_eq!(("interrupted", 1), (report["summary"]["verdict"].as_str().unwrap(), records.len()));
+    assert_eq!(1, report["results_by_model"]["test"]["requests"]["abandoned"]);
+}
+
+#[test]
+fn the_emitter_ends_with_whoever_started_it() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_inference-bench"))
+        .args(["emit", "--until-stdin-closes"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdin.take());
+    let output = child.wait_with_output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && stdout.starts_with("listening on http://127.0.0.1:"),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn help_names_its_codes() {
+    let help = program(&["stream", "--help"]);
+    let text = String::from_utf8_lossy(&help.stdout);
+    assert!(help.status.success() && text.contains("Exit codes:"), "{text}");
+    assert!(program(&["calibrate", "--help"]).status.success());
+}
