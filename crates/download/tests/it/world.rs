@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use download::{
-    Digest, Downloader, Error, Event, FetchOptions, Fetched, Job, PartsOptions, Patience,
+    Digest, Downloader, Error, Event, FetchOptions, Fetched, Job, Patience,
 };
 use pool::http::{Client, ClientOptions};
 use testkit::{Blob, Options, Origin};
@@ -38,12 +38,8 @@ impl World {
 
     pub(crate) fn job(&self, with_digest: bool) -> Job {
         let digest = Digest::sha256(&self.blob.digests().sha256).unwrap();
-        Job {
-            url: format!("http://{}/{NAME}", self.origin.address()).parse().unwrap(),
-            target: self.target(),
-            digest: with_digest.then_some(digest),
-            headers: Default::default(),
-        }
+        let url = format!("http://{}/{NAME}", self.origin.address()).parse().unwrap();
+        Job { digest: with_digest.then_some(digest), ..Job::new(url, self.target()) }
     }
 
     /// What lies in the folder.
@@ -66,18 +62,21 @@ impl World {
 
 /// Small parts, small patience.
 pub(crate) fn options() -> FetchOptions {
-    let parts =
-        PartsOptions { part_bytes: 256 << 10, part_bytes_min: 32 << 10, ..PartsOptions::default() };
     let pause = Duration::from_millis(5);
     let patience = Patience { retries_max: 4, pause, pause_max: pause };
-    FetchOptions { connections_max: 4, parts, patience, ..FetchOptions::default() }
+    FetchOptions {
+        connections_max: 4,
+        part_bytes: Some(256 << 10),
+        patience,
+        ..FetchOptions::default()
+    }
 }
 
 /// Fetches on a runtime of its own, within a time that no right transfer needs.
 pub(crate) fn fetch(
     job: &Job,
     options: &FetchOptions,
-    tell: impl Fn(Event),
+    tell: impl Fn(Event) + Send + Sync,
 ) -> Result<Fetched, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
