@@ -49,6 +49,9 @@ pub struct FetchOptions {
     pub files_max: usize,
     /// How long a file may wait for its turn.
     pub queue_timeout: Duration,
+    /// A file that is not here after this long, its wait for a turn not counted, is given up. No limit by
+    /// default: bytes that keep coming are progress.
+    pub timeout: Option<Duration>,
     /// Bytes of a part; `None` to go by what is free, how many share it and how fast they are.
     pub part_bytes: Option<u64>,
     /// How patient to be with one connection's failures. Bytes that arrive renew the patience.
@@ -72,6 +75,7 @@ impl Default for FetchOptions {
             connections_max: 20,
             files_max: 8,
             queue_timeout: Duration::from_secs(300),
+            timeout: None,
             part_bytes: None,
             patience: Patience::default(),
             restarts_max: 2,

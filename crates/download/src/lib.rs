@@ -52,3 +52,8 @@ pub use retry::{Backoff, Patience, Quota, RETRY_AFTER_MAX, retry_after};
 pub use traffic::Traffic;
 pub use transfer::Downloader;
 pub use validator::{Changed, Validator};
+
+/// The types of headers, as hyper has them.
+pub use hyper::header as headers;
+/// The type of addresses.
+pub use url::Url;

@@ -104,7 +104,15 @@ impl Downloader {
             return Err(Error::new(ErrorKind::Integrity, message).of(&address));
         }
         let attempt = Attempt::new(&self.inner, job, &asker, &tell);
-        attempt.until_done().await.map_err(|error| error.of(&address))
+        let done = attempt.until_done();
+        let result = match options.timeout {
+            Some(limit) => tokio::time::timeout(limit, done).await.unwrap_or_else(|_| {
+                let message = format!("it is not here after {} ms", limit.as_millis());
+                Err(Error::new(ErrorKind::Network, message))
+            }),
+            None => done.await,
+        };
+        result.map_err(|error| error.of(&address))
     }
 
     /// Returns what all transfers together cost so far.

@@ -54,7 +54,7 @@ pub(super) struct Attempt<'a> {
     pub(super) inner: &'a Inner,
     pub(super) job: &'a Job,
     asker: &'a Asker,
-    tell: Tell<'a>,
+    pub(super) tell: Tell<'a>,
     /// The file's share of the rate.
     pub(super) limiter: Option<Limiter>,
     pub(super) algorithm: Algorithm,

@@ -6,12 +6,13 @@ use super::attempt::{Attempt, FIRST_BYTES, Missed};
 use super::receive::{First, Opened, Received};
 use crate::digest::Running;
 use crate::error::{Error, ErrorKind};
-use crate::job::{Fetched, How};
+use crate::job::{Event, Fetched, How};
 use crate::publisher::Parcel;
 
 impl Attempt<'_> {
     /// Takes a whole small file in, checks it and publishes it. Nothing is on the disk before.
     pub(super) async fn small(&self, opened: Opened, total: u64) -> Result<Fetched, Missed> {
+        (self.tell)(Event::Plan { bytes: total, fetch_bytes: total });
         let budget = self.inner.options.memory.named("small files");
         let reservation = budget.reserve(total.max(1)).await.map_err(|refused| {
             Error::new(ErrorKind::Other, "the memory limit is too low").because(refused)
