@@ -30,6 +30,16 @@ const CLAIM_DELAY_MAX: Duration = Duration::from_secs(5);
 /// The journals that this process has open: its own number does not tell those from ones it gave up.
 static OPEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
+/// Where a file is to come to be.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) files: &'a Arc<dyn FileSystem>,
+    pub(crate) target: &'a Path,
+    pub(crate) names: &'a Names,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) boot: &'a Option<String>,
+}
+
 /// What stands beside a target.
 pub(crate) enum Found {
     /// Nothing that can be gone on with.
@@ -64,12 +74,8 @@ pub(crate) struct Start {
 
 impl Store {
     /// Looks for what earlier attempts left beside the target, and takes it over.
-    pub(crate) fn find(
-        files: &Arc<dyn FileSystem>,
-        target: &Path,
-        names: &Names,
-        algorithm: Algorithm,
-    ) -> Result<Found, Error> {
+    pub(crate) fn find(place: &Place<'_>) -> Result<Found, Error> {
+        let Place { files, names, .. } = *place;
         let sign = names.sign();
         if files.open(&sign, Open::Read).is_err() {
             return Ok(Found::Nothing);
@@ -84,7 +90,7 @@ impl Store {
         }
         for left in journals.iter().filter(|journal| journal.is_same()) {
             match take_over(files, left) {
-                Ok(own) => return Self::open(files, target, (names, own), algorithm),
+                Ok(own) => return Self::open(place, own),
                 // Another was quicker.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(disk("cannot take over", &left.journal())(error)),
@@ -94,12 +100,8 @@ impl Store {
     }
 
     /// Begins from nothing; `None` when another transfer has begun in the same moment.
-    pub(crate) fn create(
-        files: &Arc<dyn FileSystem>,
-        target: &Path,
-        names: &Names,
-        algorithm: Algorithm,
-    ) -> Result<Option<Self>, Error> {
+    pub(crate) fn create(place: &Place<'_>) -> Result<Option<Self>, Error> {
+        let Place { files, names, target, .. } = *place;
         let sign = names.sign();
         match files.open(&sign, Open::CreateNew) {
             Ok(_) => {}
@@ -115,7 +117,7 @@ impl Store {
             }
             Err(error) => return Err(disk("cannot begin", target)(error)),
         }
-        match Self::open(files, target, (names, names.fresh()), algorithm)? {
+        match Self::open(place, names.fresh())? {
             Found::Ours(store) => {
                 store.sweep();
                 Ok(Some(store))
@@ -124,22 +126,18 @@ impl Store {
         }
     }
 
-    fn open(
-        files: &Arc<dyn FileSystem>,
-        target: &Path,
-        (names, own): (&Names, Leftover),
-        algorithm: Algorithm,
-    ) -> Result<Found, Error> {
+    fn open(place: &Place<'_>, own: Leftover) -> Result<Found, Error> {
+        let Place { files, target, names, algorithm, boot } = *place;
         let path = own.journal();
         // Before the journal is opened, which may write to it.
         let ages = seam::modified(&path).zip(seam::modified(&own.part()));
-        let (journal, mut known) = match Journal::open(files, &path, seam::boot()) {
+        let (journal, mut known) = match Journal::open(files, &path, boot.clone()) {
             Ok(opened) => opened,
             Err(LogError::InUse { .. }) => return Ok(Found::Busy { same: true }),
             // A journal that cannot be trusted costs what it knew, not the file.
             Err(LogError::Damaged { .. } | LogError::Version { .. } | LogError::NotALog { .. }) => {
                 files.remove(&path).map_err(disk("cannot remove the damaged journal", &path))?;
-                Journal::open(files, &path, seam::boot())?
+                Journal::open(files, &path, boot.clone())?
             }
             Err(error) => return Err(error.into()),
         };

@@ -15,6 +15,7 @@ use crate::ask::Asker;
 use crate::error::{Error, ErrorKind};
 use crate::job::{Event, FetchOptions, Fetched, Job};
 use crate::publisher::Publisher;
+use crate::seam;
 use crate::site::Sites;
 use crate::traffic::{Counters, Traffic};
 
@@ -51,6 +52,8 @@ pub(crate) struct Inner {
     sites: Arc<Sites>,
     counters: Arc<Counters>,
     publisher: Arc<Publisher>,
+    /// The boot of the machine.
+    boot: Option<String>,
 }
 
 impl Downloader {
@@ -63,7 +66,20 @@ impl Downloader {
     /// Returns a downloader onto this file system.
     #[must_use]
     pub fn onto(files: Arc<dyn FileSystem>, client: Client, options: FetchOptions) -> Self {
+        Self::in_boot(seam::boot(), files, client, options)
+    }
+
+    /// Returns a downloader that believes in this boot of the machine: for tests that cut its power.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn in_boot(
+        boot: Option<String>,
+        files: Arc<dyn FileSystem>,
+        client: Client,
+        options: FetchOptions,
+    ) -> Self {
         let inner = Inner {
+            boot,
             client,
             memory: options.memory.named("frames"),
             sites: Arc::new(Sites::new(options.connections_max)),

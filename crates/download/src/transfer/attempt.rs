@@ -19,7 +19,7 @@ use crate::names::Names;
 use crate::range::ByteRange;
 use crate::retry::Backoff;
 use crate::seam;
-use crate::store::{Found, Start, Store};
+use crate::store::{Found, Place, Start, Store};
 use crate::validator::Validator;
 
 /// What the first question asks for: no more than is held in memory for a small file, and enough to see
@@ -168,7 +168,7 @@ impl<'a> Attempt<'a> {
         }
         let store = match store {
             Some(store) => Some(store),
-            None => Store::create(&self.inner.files, &self.job.target, &names, self.algorithm)?,
+            None => Store::create(&self.place(&names))?,
         };
         let Some(mut store) = store else { return Err(Missed::Yield) };
         let start = match opened.total {
@@ -176,6 +176,11 @@ impl<'a> Attempt<'a> {
             _ => store.begin(&Object { address, validator, digest })?,
         };
         self.receive(store, start, opened).await
+    }
+
+    fn place<'p>(&'p self, names: &'p Names) -> Place<'p> {
+        let Inner { files, boot, .. } = self.inner;
+        Place { files, boot, names, target: &self.job.target, algorithm: self.algorithm }
     }
 
     fn first_bytes(&self) -> u64 {
@@ -189,7 +194,7 @@ impl<'a> Attempt<'a> {
         let mut awaited = None;
         // As long as the other lives: it has limits of its own, and when it dies its part is ours.
         loop {
-            let found = Store::find(&self.inner.files, target, names, self.algorithm)?;
+            let found = Store::find(&self.place(names))?;
             let Found::Busy { same } = found else {
                 let now = seam::identity(target);
                 if awaited == Some(true) && now.is_some() && now != before

@@ -113,6 +113,8 @@ pub(super) struct Receiver<'a> {
     site: Arc<Site>,
     clock: Clock,
     fetched_bytes: AtomicU64,
+    /// Bytes of replies whose part was taken over.
+    surplus_bytes: AtomicU64,
     recycled: AtomicU32,
 }
 
@@ -148,6 +150,7 @@ impl<'a> Receiver<'a> {
             site: asker.site(),
             clock: Clock::start(),
             fetched_bytes: AtomicU64::new(0),
+            surplus_bytes: AtomicU64::new(0),
             recycled: AtomicU32::new(0),
         }
     }
@@ -190,7 +193,8 @@ impl<'a> Receiver<'a> {
         let received = self.until_whole(&shared, first).await;
         let (bytes, hedged_bytes) = {
             let parts = shared.parts.lock();
-            (parts.ledger().frontier(), parts.hedged_bytes())
+            let surplus_bytes = self.surplus_bytes.load(Ordering::Relaxed);
+            (parts.ledger().frontier(), parts.hedged_bytes() + surplus_bytes)
         };
         self.attempt.inner.counters.hedged_bytes.add(hedged_bytes);
         let Shared { hasher, .. } = shared;

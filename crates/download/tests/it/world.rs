@@ -54,9 +54,30 @@ impl World {
     /// Whether the file is there and right; `None` when there is none.
     pub(crate) fn is_right(&self) -> Option<bool> {
         let bytes = std::fs::read(self.target()).ok()?;
-        let mut expected = vec![0; SIZE as usize];
+        Some(self.judge(&bytes) == Part::Right)
+    }
+
+    pub(crate) fn judge(&self, bytes: &[u8]) -> Part {
+        let mut expected = vec![0; self.blob.size() as usize];
         self.blob.fill(0, &mut expected);
-        Some(bytes == expected)
+        if bytes == expected { Part::Right } else { Part::Wrong }
+    }
+}
+
+/// What stands at a target.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Part {
+    Absent,
+    Right,
+    Wrong,
+}
+
+/// A client of little patience.
+pub(crate) fn client_options() -> ClientOptions {
+    ClientOptions {
+        head_timeout: Some(Duration::from_millis(500)),
+        body_timeout: Some(Duration::from_millis(500)),
+        ..ClientOptions::default()
     }
 }
 
@@ -80,12 +101,7 @@ pub(crate) fn fetch(
 ) -> Result<Fetched, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let client = ClientOptions {
-            head_timeout: Some(Duration::from_millis(500)),
-            body_timeout: Some(Duration::from_millis(500)),
-            ..ClientOptions::default()
-        };
-        let downloader = Downloader::new(Client::new(client), options.clone());
+        let downloader = Downloader::new(Client::new(client_options()), options.clone());
         let fetching = downloader.fetch(job, tell);
         tokio::time::timeout(Duration::from_secs(30), fetching)
             .await

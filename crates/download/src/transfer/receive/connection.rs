@@ -231,8 +231,13 @@ impl Receiver<'_> {
     ) -> Result<bool, Error> {
         self.fetched_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.attempt.inner.counters.fetched_bytes.add(bytes.len() as u64);
-        let Some(wanted) = shared.parts.lock().position(flight) else { return Ok(true) };
+        let Some(wanted) = shared.parts.lock().position(flight) else {
+            self.surplus_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            return Ok(true);
+        };
         let keep = wanted.len().min(bytes.len() as u64);
+        // Another connection has taken the rest over while this one was on its way.
+        self.surplus_bytes.fetch_add(bytes.len() as u64 - keep, Ordering::Relaxed);
         let (offset, bytes) = (wanted.start(), bytes.slice(..keep as usize));
         shared.writer.write_at(&bytes, offset)?;
         let now = self.clock.now();
