@@ -53,7 +53,8 @@ impl Downloader {
                 if is_ok { Ok(()) } else { Err(()) }
             });
             let queue_timeout = Some(options.queue_timeout);
-            let ticket = turns.0.submit(queue::Job { class, queue_timeout, ..queue::Job::new(key, work) });
+            let ticket =
+                turns.0.submit(queue::Job { class, queue_timeout, ..queue::Job::new(key, work) });
             let ticket = ticket.await;
             let ended = Arc::clone(&ended);
             results.push(async move {

@@ -59,6 +59,9 @@ pub struct FetchOptions {
     /// How often a file may be begun anew because the object changed, ranges went wrong or the digest
     /// differed.
     pub restarts_max: u32,
+    /// Written bytes after which a file in the making is synced, so that a power cut costs no more; a sync
+    /// takes the time that the disk needs for them.
+    pub durable_bytes: u64,
     /// Refuses to publish a file of which no digest is known.
     pub require_digest: bool,
     /// Holds the rate of all; each file has a share below it.
@@ -69,7 +72,7 @@ pub struct FetchOptions {
 
 impl Default for FetchOptions {
     /// 20 connections and 8 files at once: what hubs and their networks bear; five minutes in the queue;
-    /// two beginnings anew; 64 MiB.
+    /// two beginnings anew; a sync each 256 MiB; 64 MiB of memory.
     fn default() -> Self {
         Self {
             connections_max: 20,
@@ -79,6 +82,7 @@ impl Default for FetchOptions {
             part_bytes: None,
             patience: Patience::default(),
             restarts_max: 2,
+            durable_bytes: 256 << 20,
             require_digest: false,
             limiter: None,
             memory: Budget::new(MEMORY_BYTES),

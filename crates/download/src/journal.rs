@@ -173,11 +173,7 @@ impl Journal {
     }
 
     /// Claims bytes and hash for good. The data must have been synced before.
-    pub(crate) fn durable(
-        &self,
-        ranges: &[ByteRange],
-        hash: (u64, &[u8]),
-    ) -> Result<(), LogError> {
+    pub(crate) fn durable(&self, ranges: &[ByteRange], hash: (u64, &[u8])) -> Result<(), LogError> {
         let written = ranges.iter().map(|range| Record::Written {
             start: range.start(),
             end: range.end(),

@@ -61,11 +61,8 @@ pub(crate) struct Names {
 impl Names {
     pub(crate) fn of(target: &Path, address: &str, digest: Option<&str>) -> Self {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let stem = if name.len() <= STEM_BYTES_MAX {
-            name.into_owned()
-        } else {
-            hex(name.as_bytes(), 16)
-        };
+        let stem =
+            if name.len() <= STEM_BYTES_MAX { name.into_owned() } else { hex(name.as_bytes(), 16) };
         let key = hex(format!("{address}\n{}", digest.unwrap_or_default()).as_bytes(), 6);
         let folder = match target.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -175,7 +172,9 @@ mod tests {
     #[test]
     fn names_of_others_are_left_alone() {
         let names = names("/a/b");
-        for name in ["b", ".b.fetching", ".b.fetching.x", ".c.fetching.k.s.part", ".b.fetching.k.s.tmp"] {
+        for name in
+            ["b", ".b.fetching", ".b.fetching.x", ".c.fetching.k.s.part", ".b.fetching.k.s.tmp"]
+        {
             assert!(names.parse(OsStr::new(name)).is_none(), "{name}");
         }
     }

@@ -40,11 +40,7 @@ pub struct PartsOptions {
 
 impl Default for PartsOptions {
     fn default() -> Self {
-        Self {
-            part_bytes: 8 << 20,
-            part_bytes_min: 256 << 10,
-            lag_bytes: 64 << 20,
-        }
+        Self { part_bytes: 8 << 20, part_bytes_min: 256 << 10, lag_bytes: 64 << 20 }
     }
 }
 
@@ -358,7 +354,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn options() -> PartsOptions {
-        PartsOptions { part_bytes: 10, part_bytes_min: 4, lag_bytes: 30, ..PartsOptions::default() }
+        PartsOptions { part_bytes: 10, part_bytes_min: 4, lag_bytes: 30 }
     }
 
     fn parts(total: u64) -> Parts {

@@ -74,7 +74,8 @@ impl Publisher {
     }
 
     fn publish_batch(&self, batch: Vec<Waiting>) {
-        let written: Result<Vec<_>, _> = batch.iter().map(|(parcel, _)| self.write(parcel)).collect();
+        let written: Result<Vec<_>, _> =
+            batch.iter().map(|(parcel, _)| self.write(parcel)).collect();
         let published = written.and_then(|writers| publish_all(writers).map_err(|e| e.error));
         for (parcel, done) in batch {
             // One of them failed: each for itself, so that each learns its own fate.
@@ -89,10 +90,8 @@ impl Publisher {
     }
 
     fn write(&self, parcel: &Parcel) -> Result<FileWriter, memory::files::FileError> {
-        let options = WriteOptions {
-            len_bytes: Some(parcel.bytes.len() as u64),
-            ..WriteOptions::default()
-        };
+        let options =
+            WriteOptions { len_bytes: Some(parcel.bytes.len() as u64), ..WriteOptions::default() };
         let writer = FileWriter::create(&self.files, &parcel.target, options)?;
         writer.write_at(&parcel.bytes, 0)?;
         Ok(writer)

@@ -14,8 +14,10 @@ use crate::seam;
 
 /// Origins that are remembered; when there are more, those that nobody uses are forgotten.
 const SITES_MAX: usize = 1024;
-/// Connections to begin with: few enough for any server, enough to see within a second what more bring.
-const CONNECTIONS_START: usize = 4;
+/// Connections to begin with: as many as browsers open to one server, which servers therefore bear.
+const CONNECTIONS_START: usize = 6;
+/// How long one number of connections is tried at least, before another: some round trips of a far link.
+const TRY_MIN: Duration = Duration::from_millis(150);
 /// A request waits for a site that asks to be left alone again and again this often, then it is sent.
 const HOLDS_MAX: usize = 16;
 
@@ -32,7 +34,12 @@ impl Site {
     fn new(connections_max: usize) -> Self {
         let limit_max = connections_max.max(1);
         let limit_start = CONNECTIONS_START.min(limit_max);
-        let options = AdaptiveOptions { limit_max, limit_start, ..AdaptiveOptions::default() };
+        let options = AdaptiveOptions {
+            limit_max,
+            limit_start,
+            epoch_min: TRY_MIN,
+            ..AdaptiveOptions::default()
+        };
         let connections = AdaptiveLimit::new(options).expect("1 ≤ start ≤ max");
         Self { connections, held_until: Mutex::default() }
     }

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::journal::{Journal, Known, Object};
 use crate::ledger::Ledger;
 use crate::names::{Leftover, Names, Owner};
+use crate::range::ByteRange;
 use crate::seam;
 use crate::validator::Validator;
 
@@ -50,7 +51,7 @@ pub(crate) enum Found {
         same: bool,
     },
     /// Ours now.
-    Ours(Store),
+    Ours(Box<Store>),
 }
 
 /// The state of a file in the making, owned.
@@ -80,7 +81,8 @@ impl Store {
         if files.open(&sign, Open::Read).is_err() {
             return Ok(Found::Nothing);
         }
-        let journals: Vec<_> = leftovers(files, names)?.into_iter().filter(|l| l.owner.is_some()).collect();
+        let journals: Vec<_> =
+            leftovers(files, names)?.into_iter().filter(|l| l.owner.is_some()).collect();
         let alone = journals.is_empty() && seam::age(&sign).is_some_and(|age| age < SIGN_ALONE_MAX);
         if let Some(other) = journals.iter().find(|journal| lives(files, journal)) {
             return Ok(Found::Busy { same: other.is_same() });
@@ -100,7 +102,7 @@ impl Store {
     }
 
     /// Begins from nothing; `None` when another transfer has begun in the same moment.
-    pub(crate) fn create(place: &Place<'_>) -> Result<Option<Self>, Error> {
+    pub(crate) fn create(place: &Place<'_>) -> Result<Option<Box<Self>>, Error> {
         let Place { files, names, target, .. } = *place;
         let sign = names.sign();
         match files.open(&sign, Open::CreateNew) {
@@ -145,7 +147,7 @@ impl Store {
             // Somebody else may have written to it, so what was hashed earlier is read and hashed again.
             known.hash = None;
         }
-        let end = known.ledger.ranges().last().map_or(0, |range| range.end());
+        let end = known.ledger.ranges().last().map_or(0, ByteRange::end);
         let part = files.open(&own.part(), Open::Read).and_then(|part| part.len_bytes());
         if part.map_or(true, |len_bytes| len_bytes < end) {
             known = Known::default();
@@ -153,7 +155,8 @@ impl Store {
         OPEN.lock().insert(path);
         let (files, target, names) = (Arc::clone(files), target.to_owned(), names.clone());
         let journal = Arc::new(journal);
-        Ok(Found::Ours(Self { files, names, own, target, journal, known, algorithm }))
+        let store = Self { files, names, own, target, journal, known, algorithm };
+        Ok(Found::Ours(Box::new(store)))
     }
 
     pub(crate) fn journal(&self) -> Arc<Journal> {
@@ -183,7 +186,8 @@ impl Store {
         let options = WriteOptions { len_bytes: total, ..WriteOptions::default() };
         let there: Vec<_> = self.known.ledger.ranges().map(|r| r.start()..r.end()).collect();
         self.check_room(total.unwrap_or(0).saturating_sub(self.known.ledger.bytes()))?;
-        let writer = FileWriter::resume(&self.files, &self.own.part(), &self.target, &there, options)?;
+        let writer =
+            FileWriter::resume(&self.files, &self.own.part(), &self.target, &there, options)?;
         let fresh = || (0, Running::new(self.algorithm, total.unwrap_or(0)));
         let saved =
             self.known.hash.as_ref().and_then(|(offset, state)| {
@@ -220,12 +224,15 @@ impl Store {
     /// Removes what the dead have left of other objects, and parts that nobody knows of.
     fn sweep(&self) {
         let Ok(all) = leftovers(&self.files, &self.names) else { return };
-        let owned = |part: &Leftover| all.iter().any(|left| left.owner.is_some() && left.is_of(part));
+        let owned =
+            |part: &Leftover| all.iter().any(|left| left.owner.is_some() && left.is_of(part));
         for left in all.iter().filter(|left| !left.is_of(&self.own)) {
             if left.owner.is_none() && !owned(left) {
                 let _ = self.files.remove(&left.part());
             }
-            if left.owner.is_some() && !lives(&self.files, left) && take_over(&self.files, left).is_ok()
+            if left.owner.is_some()
+                && !lives(&self.files, left)
+                && take_over(&self.files, left).is_ok()
             {
                 let _ = self.files.remove(&left.part());
                 let _ = self.files.remove(&left.ours().journal());

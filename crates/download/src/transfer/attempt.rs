@@ -73,7 +73,8 @@ impl<'a> Attempt<'a> {
     pub(super) fn new(inner: &'a Inner, job: &'a Job, asker: &'a Asker, tell: Tell<'a>) -> Self {
         let limiter = inner.options.limiter.as_ref();
         // A plain share is refused only below sixteen others: then the file is charged to the whole.
-        let limiter = limiter.map(|all| all.child(Share::default()).unwrap_or_else(|_| all.clone()));
+        let limiter =
+            limiter.map(|all| all.child(Share::default()).unwrap_or_else(|_| all.clone()));
         let algorithm = Algorithm::of(job.digest);
         Self { inner, job, asker, tell, limiter, algorithm }
     }
@@ -132,11 +133,12 @@ impl<'a> Attempt<'a> {
         let digest = tokio::task::spawn_blocking(move || digest_of(&*files, &target, algorithm));
         let (bytes, digest) = digest.await.ok()?.ok()?;
         let is_right = self.job.digest.is_none_or(|expected| expected == digest);
-        is_right.then(|| self.fetched(Received { bytes, digest, ..Received::NOTHING }, How::Unchanged))
+        is_right
+            .then(|| self.fetched(&Received { bytes, digest, ..Received::NOTHING }, How::Unchanged))
     }
 
-    pub(super) fn fetched(&self, received: Received, how: How) -> Fetched {
-        let Received { bytes, digest, fetched_bytes, hedged_bytes } = received;
+    pub(super) fn fetched(&self, received: &Received, how: How) -> Fetched {
+        let &Received { bytes, digest, fetched_bytes, hedged_bytes } = received;
         let verified = if self.job.digest.is_some() { Verified::Digest } else { Verified::Length };
         Fetched { bytes, fetched_bytes, hedged_bytes, digest, verified, how }
     }
@@ -151,7 +153,7 @@ impl<'a> Attempt<'a> {
             Claimed::Nothing => None,
         };
         let here = store.as_ref().filter(|_| !manner.fresh && manner.ranges);
-        let here = here.and_then(Store::resumable);
+        let here = here.and_then(|store| store.resumable());
         let (known, range) = match here {
             Some((validator, ledger)) => (validator.clone(), first_missing(ledger, validator)),
             None => (Validator::default(), ByteRange::new(0, self.first_bytes())),
@@ -197,7 +199,9 @@ impl<'a> Attempt<'a> {
             let found = Store::find(&self.place(names))?;
             let Found::Busy { same } = found else {
                 let now = seam::identity(target);
-                if awaited == Some(true) && now.is_some() && now != before
+                if awaited == Some(true)
+                    && now.is_some()
+                    && now != before
                     && let Some(fetched) = self.here().await
                 {
                     return Ok(Claimed::Arrived(fetched));
@@ -214,7 +218,12 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    async fn receive(&self, store: Store, start: Start, opened: Opened) -> Result<Fetched, Missed> {
+    async fn receive(
+        &self,
+        store: Box<Store>,
+        start: Start,
+        opened: Opened,
+    ) -> Result<Fetched, Missed> {
         let there = start.ledger.bytes();
         if let Some(bytes) = opened.total {
             (self.tell)(Event::Plan { bytes, fetch_bytes: bytes - there });
@@ -236,7 +245,7 @@ impl<'a> Attempt<'a> {
         publish(writer).await?;
         store.clear();
         let how = if 0 < there { How::Resumed } else { How::Fetched };
-        Ok(self.fetched(received, how))
+        Ok(self.fetched(&received, how))
     }
 
     /// Holds what was received against what was asked for.
@@ -253,7 +262,7 @@ impl<'a> Attempt<'a> {
 
 enum Claimed {
     Nothing,
-    Ours(Store),
+    Ours(Box<Store>),
     Arrived(Fetched),
 }
 

@@ -132,6 +132,8 @@ struct Shared<'a> {
     hashed: Arc<AtomicU64>,
     /// The hash where it last advanced to.
     state: Arc<Mutex<(u64, Running)>>,
+    /// Held while data is synced for a claim.
+    claiming: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl<'a> Receiver<'a> {
@@ -189,6 +191,7 @@ impl<'a> Receiver<'a> {
             ended: Notify::new(),
             hashed,
             state,
+            claiming: Arc::default(),
         };
         let received = self.until_whole(&shared, first).await;
         let (bytes, hedged_bytes) = {
@@ -213,6 +216,8 @@ impl<'a> Receiver<'a> {
                 Either::Right((failed, _)) => Err(failed),
             }
         };
+        // A sync that was begun goes on although nobody waits for it; then the file is free.
+        drop(shared.claiming.lock().await);
         if received.is_err() {
             // Its own failure would hide the cause; what is not claimed is fetched again.
             let _ = self.claim_durably(shared).await;

@@ -28,7 +28,7 @@ impl Attempt<'_> {
         self.check(&received).map_err(|error| Missed::Restart { ranges: true, error })?;
         let target = self.job.target.clone();
         self.inner.publisher.publish(Parcel { target, bytes, reservation }).await?;
-        Ok(self.fetched(received, How::Fetched))
+        Ok(self.fetched(&received, How::Fetched))
     }
 
     async fn collect(&self, first: First, total: u64) -> Result<Vec<u8>, Missed> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use download::{Downloader, Error, ErrorKind, Event, Fetched, How, Job};
+use download::{Downloader, Error, ErrorKind, Event, FetchOptions, Fetched, How, Job};
 use memory::files::simulated::{Faults, SimulatedDisk};
 use memory::files::{FileSystem, Handle, Open};
 use pool::http::Client;
@@ -122,7 +122,8 @@ fn fetch_onto(
     runtime.block_on(async {
         let client = Client::new(client_options());
         let boot = Some(boot.to_owned());
-        Downloader::in_boot(boot, files, client, options()).fetch(job, tell).await
+        let options = FetchOptions { durable_bytes: 500_000, ..options() };
+        Downloader::in_boot(boot, files, client, options).fetch(job, tell).await
     })
 }
 
@@ -170,11 +171,16 @@ fn a_power_cut_at_any_instant_leaves_no_wrong_file_and_can_be_gone_on_from() {
     assert_eq!(Part::Right, content(&world, &disk));
     let left = std::mem::take(&mut *left.lock().unwrap());
     assert!(10 < left.len(), "{} disks", left.len());
+    let mut resumed = 0;
     for (seed, after) in left {
-        let fetched = fetch_onto(Arc::new(after.clone()), "second", &job(&world), |_| ());
-        assert!(fetched.is_ok(), "seed {seed}: {fetched:?}");
+        let fetched = fetch_onto(Arc::new(after.clone()), "second", &job(&world), |event| {
+            assert!(!matches!(event, Event::Restart { .. }), "seed {seed}: {event:?}");
+        });
+        let fetched = fetched.unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
+        resumed += usize::from(fetched.how == How::Resumed);
         assert_eq!(Part::Right, content(&world, &after), "seed {seed}");
     }
+    assert!(0 < resumed, "nothing was ever gone on with");
     assert_eq!(Part::Right, content(&world, &disk.lose_power(0)), "what was acknowledged stays");
 }
 

@@ -11,7 +11,8 @@ use testkit::{Blob, Options, Origin};
 /// Fetches `size` bytes and returns the bytes per second.
 fn rate(size: u64, options: &FetchOptions, prepare: impl FnOnce(&Origin)) -> f64 {
     let blob = Blob::new("m", size, 5);
-    let origin = Origin::start(Options { blobs: vec![blob.clone()], ..Options::default() }).unwrap();
+    let origin =
+        Origin::start(Options { blobs: vec![blob.clone()], ..Options::default() }).unwrap();
     prepare(&origin);
     let folder = tempfile::tempdir().unwrap();
     let url = format!("http://{}/m", origin.address()).parse().unwrap();

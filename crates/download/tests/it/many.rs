@@ -16,8 +16,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 #[test]
 fn small_files_come_together_and_critical_ones_first() {
     let blobs: Vec<_> = (0..60).map(|k| Blob::new(format!("f{k}"), 100 * k, k)).collect();
-    let origin =
-        Origin::start(Options { blobs: blobs.clone(), ..Options::default() }).unwrap();
+    let origin = Origin::start(Options { blobs: blobs.clone(), ..Options::default() }).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let jobs = blobs.iter().enumerate().map(|(k, blob)| {
         let url = format!("http://{}/{}", origin.address(), blob.name());

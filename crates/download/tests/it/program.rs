@@ -56,7 +56,10 @@ fn events_tell_plan_progress_file_and_end() {
     assert_eq!((1, SIZE), (plan["files"].as_u64().unwrap(), plan["bytes"].as_u64().unwrap()));
     assert_eq!(1, of(&events, "retry").len());
     let file = of(&events, "file")[0];
-    assert_eq!(("sha256", "fetched"), (file["verified"].as_str().unwrap(), file["how"].as_str().unwrap()));
+    assert_eq!(
+        ("sha256", "fetched"),
+        (file["verified"].as_str().unwrap(), file["how"].as_str().unwrap())
+    );
     assert_eq!(format!("sha256:{sha256}"), file["digest"].as_str().unwrap());
     let progress = of(&events, "progress");
     assert_eq!(SIZE, progress.last().unwrap()["done_bytes"].as_u64().unwrap());
@@ -75,7 +78,9 @@ fn check_exit(faults: &[&str], arguments: &[&str], expected: i32) {
     assert_eq!(Some(expected), output.status.code(), "{faults:?} {}", text(&output.stderr));
     assert_eq!(None, world.is_right());
     assert!(output.stdout.is_empty());
-    assert!(text(&output.stderr).starts_with("error: ") || text(&output.stderr).contains("\nerror: "));
+    assert!(
+        text(&output.stderr).starts_with("error: ") || text(&output.stderr).contains("\nerror: ")
+    );
 }
 
 #[test]
@@ -162,7 +167,10 @@ fn metrics_are_written_as_prometheus_reads_them() {
     assert!(command.output().unwrap().status.success());
     let text = std::fs::read_to_string(&metrics).unwrap();
     assert!(text.contains(&format!("\ndownload_bytes_total {SIZE}\n")), "{text}");
-    assert!(text.contains("\ndownload_files_done_total 1\n") || text.contains("download_files_done_total 1\n"));
+    assert!(
+        text.contains("\ndownload_files_done_total 1\n")
+            || text.contains("download_files_done_total 1\n")
+    );
 }
 
 #[test]

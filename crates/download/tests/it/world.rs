@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use download::{
-    Digest, Downloader, Error, Event, FetchOptions, Fetched, Job, Patience,
-};
+use download::{Digest, Downloader, Error, Event, FetchOptions, Fetched, Job, Patience};
 use pool::http::{Client, ClientOptions};
 use testkit::{Blob, Options, Origin};
 

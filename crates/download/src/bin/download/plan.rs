@@ -60,7 +60,8 @@ fn listed(path: &Path) -> Result<Vec<(Url, Option<Digest>)>, String> {
     let read = if path == Path::new("-") {
         std::io::stdin().take(LIST_BYTES_MAX).read_to_string(&mut text)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(LIST_BYTES_MAX).read_to_string(&mut text))
+        std::fs::File::open(path)
+            .and_then(|file| file.take(LIST_BYTES_MAX).read_to_string(&mut text))
     };
     let name = path.display();
     read.map_err(|error| format!("cannot read the list {name}: {error}"))?;
@@ -143,8 +144,10 @@ fn read_headers(given: &[String]) -> Result<headers::HeaderMap, String> {
         match text.strip_prefix('@') {
             Some(path) => {
                 let file = std::fs::read_to_string(path);
-                let file = file.map_err(|error| format!("cannot read headers of {path}: {error}"))?;
-                lines.extend(file.lines().map(str::to_owned).filter(|line| !line.trim().is_empty()));
+                let file =
+                    file.map_err(|error| format!("cannot read headers of {path}: {error}"))?;
+                lines
+                    .extend(file.lines().map(str::to_owned).filter(|line| !line.trim().is_empty()));
             }
             None => lines.push(text.clone()),
         }
@@ -172,8 +175,15 @@ mod tests {
         let name = |url: &str| name_of(&Url::parse(url).unwrap());
         assert_eq!(Some("b.bin".to_owned()), name("http://x/a/b.bin?token=1#f"));
         assert_eq!(Some("b c".to_owned()), name("http://x/b%20c"));
-        for bad in ["http://x/", "http://x/a/", "http://x/%2e%2e", "http://x/a%2Fb", "http://x/%00",
-            "http://x/a%5Cb", "http://x/%ff"] {
+        for bad in [
+            "http://x/",
+            "http://x/a/",
+            "http://x/%2e%2e",
+            "http://x/a%2Fb",
+            "http://x/%00",
+            "http://x/a%5Cb",
+            "http://x/%ff",
+        ] {
             assert_eq!(None, name(bad), "{bad}");
         }
     }

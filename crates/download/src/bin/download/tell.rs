@@ -13,7 +13,8 @@ use crate::exit;
 /// Without a terminal a line is written this often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 /// A bar for each file that is under way, and one for all.
-const FILE_BAR: &str = "{msg:30!} {bar:24} {bytes:>11}/{total_bytes:11} {bytes_per_sec:>13} {eta:>5}";
+const FILE_BAR: &str =
+    "{msg:30!} {bar:24} {bytes:>11}/{total_bytes:11} {bytes_per_sec:>13} {eta:>5}";
 const ALL_BAR: &str = "{msg:30!} {bar:24} {pos}/{len} files  {elapsed}";
 
 /// Tells of one run.
@@ -56,9 +57,9 @@ struct File {
 impl Teller {
     pub(crate) fn new(jobs: &[Job], json: bool) -> Self {
         let start = Instant::now();
-        let bars = std::io::stderr().is_terminal().then(|| {
-            MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10))
-        });
+        let bars = std::io::stderr()
+            .is_terminal()
+            .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
         let all = bars.as_ref().filter(|_| 1 < jobs.len()).map(|bars| {
             let bar = bars.add(ProgressBar::new(jobs.len() as u64));
             bar.set_style(style(ALL_BAR));
@@ -162,7 +163,12 @@ impl Teller {
         match result {
             Ok(fetched) => {
                 if state.files[k].total.is_none() {
-                    self.planned(&mut state, k, fetched.bytes, fetched.fetched_bytes.min(fetched.bytes));
+                    self.planned(
+                        &mut state,
+                        k,
+                        fetched.bytes,
+                        fetched.fetched_bytes.min(fetched.bytes),
+                    );
                 }
                 self.done(&mut state, k, fetched);
             }
@@ -244,7 +250,8 @@ impl Teller {
     /// Tells the end and returns the exit code.
     pub(crate) fn end(&self, traffic: &Traffic, signal: Option<u8>) -> u8 {
         let mut state = self.lock();
-        let code = signal.unwrap_or_else(|| exit::worst(state.codes.iter().copied().filter(|&c| c != 0)));
+        let code =
+            signal.unwrap_or_else(|| exit::worst(state.codes.iter().copied().filter(|&c| c != 0)));
         self.tell_plan(&mut state);
         let seconds = self.start.elapsed().as_secs_f64().max(1e-3);
         self.progress(&state, (state.done_bytes as f64 / seconds) as u64);

@@ -8,8 +8,6 @@ use crate::error::{Error, ErrorKind};
 
 /// Hashed bytes between two claims of the hash's state, which cost a system call.
 const CLAIM_BYTES: u64 = 16 << 20;
-/// Written bytes between two durable claims, which cost a sync.
-const DURABLE_BYTES: u64 = 256 << 20;
 
 impl Receiver<'_> {
     /// Keeps the journal up to date; returns only when that fails.
@@ -25,7 +23,7 @@ impl Receiver<'_> {
                 }
             }
             let bytes = shared.parts.lock().ledger().bytes();
-            if written + DURABLE_BYTES <= bytes {
+            if written + self.options.durable_bytes <= bytes {
                 written = bytes;
                 if let Err(error) = self.claim_durably(shared).await {
                     return Stopped::Failed(error);
@@ -41,7 +39,10 @@ impl Receiver<'_> {
         let (offset, state) = shared.hash_state();
         let ranges: Vec<_> = shared.parts.lock().ledger().ranges().collect();
         let writer = Arc::clone(shared.writer);
+        let turn = Arc::clone(&shared.claiming).lock_owned().await;
         let claimed = tokio::task::spawn_blocking(move || {
+            // Held until it is done, whether somebody waits for that or not.
+            let _turn = turn;
             writer.sync()?;
             journal.durable(&ranges, (offset, &state))?;
             Ok(())

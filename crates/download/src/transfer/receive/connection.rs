@@ -81,9 +81,7 @@ impl Receiver<'_> {
                         let _ = tokio::time::timeout(WAIT_MAX, moved).await;
                         continue;
                     }
-                    Turn::Fetch(drawn) => {
-                        (drawn.0, self.fetch(shared, drawn, &mut backoff).await)
-                    }
+                    Turn::Fetch(drawn) => (drawn.0, self.fetch(shared, drawn, &mut backoff).await),
                 },
             };
             shared.parts.lock().abandon(flight);
@@ -243,7 +241,8 @@ impl Receiver<'_> {
         let now = self.clock.now();
         let claim = unclaimed.get_or_insert(Unclaimed { start: offset, end: offset, since: now });
         claim.end = offset + keep;
-        if UNCLAIMED_BYTES_MAX <= claim.end - claim.start || UNCLAIMED_TIME_MAX <= now - claim.since {
+        if UNCLAIMED_BYTES_MAX <= claim.end - claim.start || UNCLAIMED_TIME_MAX <= now - claim.since
+        {
             self.claim(claim)?;
             *unclaimed = None;
         }
