@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+pub mod download_world;
 pub mod inference_bench_bodies;
 pub mod limiter_bodies;
 pub mod limiter_precision;

@@ -7,6 +7,7 @@
 
 mod cargo;
 mod ci;
+mod peers;
 mod perf;
 mod steps;
 mod tidy;
@@ -29,6 +30,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask test                 all tests that need no more than the toolchain
   cargo xtask ci --skip test       the other checks of CI
   cargo xtask tidy                 the rules of the house alone
+  cargo xtask peers --rounds 3     the speed of downloads beside curl, aria2, wget2
   cargo xtask bench limiter        divan's tables of one crate";
 
 #[derive(Debug, Subcommand)]
@@ -45,6 +47,8 @@ enum Command {
     },
     /// Checks the rules of the house: arrows between crates, sizes, names, dependencies.
     Tidy,
+    /// Fetches the same files with `download get`, curl, aria2 and wget2, in turn, from one nginx.
+    Peers(peers::Options),
     /// Prints divan's tables for people.
     Bench {
         /// The crate whose benches run; all of them when left out.
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Command::Test => ci::test(),
         Command::Ci { skip } => ci::ci(&skip),
         Command::Tidy => tidy::run(),
+        Command::Peers(options) => peers::run(&options),
         Command::Bench { target, divan } => ci::bench(target.as_deref(), &divan),
     };
     match result {

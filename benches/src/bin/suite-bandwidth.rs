@@ -1,6 +1,5 @@
-//! The suite `bandwidth`: does a limiter keep its rate, by the machine's clock.
-//!
-//! At the limiter itself, for now: the cases over sockets come with the program `download`.
+//! The suite `bandwidth`: does a limiter keep its rate, by the machine's clock: at the limiter itself, and
+//! at the client of a download that it holds.
 
 #![forbid(unsafe_code)]
 
@@ -9,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use benches::download_world::{World, options};
 use benches::limiter_precision::{Point, Precision, measure};
 use benches::suite::{self, Case, Context, Mode};
 use inference_bench::{CaseRecord, Limit};
@@ -25,6 +25,11 @@ const RATES: [(&str, u64); 5] = [
     ("100MB", 100_000_000),
     ("1GB", 1_000_000_000),
 ];
+/// The largest mean error at the client of a socket, in percent.
+const SOCKET_ERROR_PCT_MAX: f64 = 1.0;
+/// Rates over sockets: below 0.8 of what the origin can compute and send on two cores.
+const SOCKET_RATES: [(&str, u64); 3] =
+    [("1MB", 1_000_000), ("10MB", 10_000_000), ("100MB", 100_000_000)];
 /// Weights of three children that share a limit.
 const WEIGHTS: [u32; 3] = [1, 2, 4];
 /// What a share may differ from its weight's by, in percent of it.
@@ -44,6 +49,17 @@ fn main() -> ExitCode {
             };
             cases.push(case("error", Box::new(move |context| error(context, rate, n_tasks))));
             cases.push(case("excess", Box::new(move |context| excess(context, rate, n_tasks))));
+        }
+    }
+    for (name, rate) in SOCKET_RATES {
+        for n_files in [1, 16] {
+            cases.push(Case {
+                name: format!("socket/{name}/{n_files}/error"),
+                seed_case,
+                expected_s: 2.5,
+                paired: false,
+                run: Box::new(move |context| socket_error(context, rate, n_files)),
+            });
         }
     }
     let whole = |name: &str, run: fn(&Context) -> CaseRecord| Case {
@@ -104,6 +120,26 @@ fn error(context: &Context, rate: u64, n_tasks: usize) -> CaseRecord {
     let precision = precision(context.mode, Point::at(rate, n_tasks));
     let percent = (100.0 * precision.error).abs();
     judged("%", percent, Limit::at_most(ERROR_PCT_MAX), context.mode)
+}
+
+/// The mean error at the client, in percent: files that share a rate, fetched over loopback.
+fn socket_error(context: &Context, rate: u64, n_files: u64) -> CaseRecord {
+    // Two seconds at least: each of the files has to be larger than a small one.
+    let bytes = ((time_of(context.mode) * 2).as_secs_f64() * rate as f64) as u64 / n_files;
+    let world = World::new(&[bytes.max(1_200_000)], n_files as usize);
+    let rate = Rate::per_second(rate);
+    let burst = Burst::lasting(Duration::from_millis(10), rate);
+    let limiter = Some(Limiter::new(rate, burst));
+    let options = download::FetchOptions {
+        limiter,
+        files_max: n_files as usize,
+        ..options(n_files as usize)
+    };
+    let brought = world.fetch(options);
+    assert_eq!(0, world.wrong(&brought), "files are wrong");
+    let ideal = rate.tokens_in(Duration::from_secs(1)) as f64;
+    let percent = 100.0 * (brought.rate().unwrap_or(f64::NAN) / ideal - 1.0).abs();
+    judged("%", percent, Limit::at_most(SOCKET_ERROR_PCT_MAX), context.mode)
 }
 
 /// Bytes over `rate · window + burst` in the worst window of 10 ms, 100 ms or 1 s.

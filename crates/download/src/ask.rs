@@ -1,5 +1,7 @@
 //! One question to a server: redirects followed, the answer held against the question.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -7,17 +9,23 @@ use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use pool::http::{Body, Client};
+use tokio::sync::Mutex;
 use url::Url;
 
 use crate::error::{Error, ErrorKind};
 use crate::range::{ByteRange, ContentRange};
 use crate::redirect::{Route, origin};
-use crate::retry::retry_after;
-use crate::seam;
+use crate::retry::{Quota, retry_after};
+use crate::seam::{self, Clock};
+use crate::site::{Site, Sites};
+use crate::traffic::Counters;
 use crate::validator::{Changed, Validator};
 
 /// What servers are told about us.
 const USER_AGENT: &str = concat!("download/", env!("CARGO_PKG_VERSION"));
+
+/// How often in a row one question looks up where redirects lead.
+const RENEWALS_MAX: usize = 3;
 
 /// An answer that may be used.
 pub(crate) enum Answer {
@@ -49,36 +57,115 @@ impl Failure {
 }
 
 /// Asks for bytes of one object.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Asker {
-    pub(crate) client: Client,
-    pub(crate) url: Url,
+    client: Client,
+    url: Url,
     /// Headers of the user, which may be secrets: they go to the origin of `url` alone.
-    pub(crate) headers: HeaderMap,
+    headers: HeaderMap,
+    sites: Arc<Sites>,
+    counters: Arc<Counters>,
+    /// Where redirects have led, often to a signed address that ends some day. One request finds the way,
+    /// the others wait for it.
+    way: Mutex<Option<Arc<Route>>>,
+    /// The quickest answer so far, in nanoseconds: about a round trip.
+    quickest: AtomicU64,
 }
 
 impl Asker {
+    pub(crate) fn new(
+        client: Client,
+        (url, headers): (Url, HeaderMap),
+        sites: Arc<Sites>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let (way, quickest) = (Mutex::default(), AtomicU64::new(u64::MAX));
+        Self { client, url, headers, sites, counters, way, quickest }
+    }
+
     /// The address without its query and credentials: what may be told and kept.
     pub(crate) fn address(&self) -> String {
         format!("{}{}", origin(&self.url), self.url.path())
     }
 
+    /// The origin of the address that was given.
+    pub(crate) fn site(&self) -> Arc<Site> {
+        self.sites.of(&origin(&self.url))
+    }
+
+    /// How long an answer takes at least, from the question to its head.
+    pub(crate) fn round_trip(&self) -> Duration {
+        Duration::from_nanos(self.quickest.load(Ordering::Relaxed))
+    }
+
     /// Asks for a range, or for all; `known` guards what is here already.
+    ///
+    /// An address that redirects have led to and that is refused now is looked up again: signed addresses
+    /// end, and the one that was given first knows the next.
     pub(crate) async fn ask(
         &self,
         range: Option<ByteRange>,
         known: &Validator,
     ) -> Result<Answer, Failure> {
+        for _ in 0..RENEWALS_MAX {
+            let mut way = self.way.lock().await;
+            let Some(known_way) = way.clone() else {
+                let (found, reply) = self.follow(range, known).await?;
+                *way = Some(Arc::new(found));
+                drop(way);
+                return judge(reply, range, known);
+            };
+            drop(way);
+            let reply = self.send(&known_way, range, known).await?;
+            let ended = known_way.is_redirected() && may_have_ended(reply.status());
+            if !ended && !is_redirect(reply.status()) {
+                return judge(reply, range, known);
+            }
+            let mut way = self.way.lock().await;
+            if way.as_ref().is_some_and(|way| Arc::ptr_eq(way, &known_way)) {
+                *way = None;
+            }
+        }
+        let message = "the address that the server redirects to ends before it can be used";
+        Err(Failure::transient(Error::new(ErrorKind::Network, message)))
+    }
+
+    /// Asks at the address that was given and follows where it leads.
+    async fn follow(
+        &self,
+        range: Option<ByteRange>,
+        known: &Validator,
+    ) -> Result<(Route, Response<Body>), Failure> {
         let mut route = Route::new(self.url.clone());
         loop {
-            let request = self.request(&route, range, known).map_err(Failure::Fatal)?;
-            let reply = self.client.send(request).await.map_err(no_reply)?;
+            let reply = self.send(&route, range, known).await?;
             if !is_redirect(reply.status()) {
-                return judge(reply, range, known);
+                return Ok((route, reply));
             }
             let location = text(reply.headers(), header::LOCATION);
             route.follow(location).map_err(|error| Failure::Fatal(error.into()))?;
         }
+    }
+
+    /// Sends one request, when its server may be asked, and heeds what that says about the next ones.
+    async fn send(
+        &self,
+        route: &Route,
+        range: Option<ByteRange>,
+        known: &Validator,
+    ) -> Result<Response<Body>, Failure> {
+        let request = self.request(route, range, known).map_err(Failure::Fatal)?;
+        let site = self.sites.of(&origin(route.url()));
+        site.turn().await;
+        self.counters.requests.add(1);
+        let clock = Clock::start();
+        let reply = self.client.send(request).await.map_err(no_reply)?;
+        let nanos = u64::try_from(clock.now().as_nanos()).unwrap_or(u64::MAX);
+        self.quickest.fetch_min(nanos, Ordering::Relaxed);
+        if let Some(wait) = wanted_pause(&reply) {
+            site.hold(wait);
+        }
+        Ok(reply)
     }
 
     fn request(
@@ -127,6 +214,21 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// What servers answer to a signed address that has ended: 403 mostly, and each of these somewhere.
+fn may_have_ended(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 401 | 403 | 404 | 410)
+}
+
+/// How long a server wants to be left alone, by whatever header it says so.
+fn wanted_pause(reply: &Response<Body>) -> Option<Duration> {
+    let headers = reply.headers();
+    let quota = text(headers, HeaderName::from_static("ratelimit")).and_then(Quota::parse);
+    let is_refusal = matches!(reply.status().as_u16(), 429 | 503);
+    let after = text(headers, header::RETRY_AFTER).filter(|_| is_refusal);
+    let after = after.and_then(|after| retry_after(after, seam::date()));
+    quota.and_then(Quota::wait).max(after)
 }
 
 fn no_reply(error: pool::http::Error) -> Failure {

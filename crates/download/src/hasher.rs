@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -17,17 +17,18 @@ use crate::digest::{Digest, Running};
 use crate::ledger::Ledger;
 use crate::range::ByteRange;
 
-/// Frames on their way to the thread; a sender waits when there are more. Frames have 256 KiB at most.
-const FRAMES_MAX: usize = 16;
-/// Bytes of frames ahead of the frontier that are kept in memory.
-const AHEAD_BYTES_MAX: u64 = 8 << 20;
+/// Frames on their way to the thread, at most; no more than a third of the window is for them.
+const FRAMES_MAX: u64 = 16;
+/// A frame has so many bytes at most.
+const FRAME_BYTES_MAX: u64 = 256 << 10;
 /// Bytes that are read back at a time.
 const READ_BACK_BYTES: usize = 256 << 10;
 
 /// A frame that was written.
-struct Frame {
-    offset: u64,
-    bytes: Bytes,
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) offset: u64,
+    pub(crate) bytes: Bytes,
 }
 
 /// What the thread tells: all bytes before `offset` are hashed, and the state there.
@@ -43,28 +44,34 @@ pub(crate) struct Hasher {
 }
 
 impl Hasher {
-    /// Starts over a file of `total` bytes of which `ledger` is written and `running` stands at `offset`.
-    /// `tell` is called on the thread after each step.
+    /// Starts over a file of `total` bytes of which `ledger` is written and `running` stands at `offset`,
+    /// with so many bytes for frames. `tell` is called on the thread after each frame, with how far the
+    /// hash has come if that is further.
     pub(crate) fn start(
-        total: u64,
-        ledger: Ledger,
+        (total, ledger, window_bytes): (u64, Ledger, u64),
         (offset, running): (u64, Running),
         writer: Arc<FileWriter>,
-        tell: impl FnMut(Progress) + Send + 'static,
+        tell: impl FnMut(Option<Progress>) + Send + 'static,
     ) -> std::io::Result<Self> {
-        let (frames, incoming) = sync_channel(FRAMES_MAX);
+        let n_frames = (window_bytes / 3 / FRAME_BYTES_MAX).clamp(1, FRAMES_MAX);
+        let ahead_bytes_max = window_bytes - (n_frames * FRAME_BYTES_MAX).min(window_bytes);
+        let (frames, incoming) = sync_channel(n_frames as usize);
+        let (ahead, ahead_bytes) = (BTreeMap::new(), 0);
         let work =
-            Work { total, offset, running, ledger, ahead: BTreeMap::new(), ahead_bytes: 0, writer };
+            Work { total, offset, running, ledger, ahead, ahead_bytes, ahead_bytes_max, writer };
         let thread = std::thread::Builder::new()
             .name("hasher".to_owned())
             .spawn(move || work.run(&incoming, tell))?;
         Ok(Self { frames, thread })
     }
 
-    /// Hands a written frame over. Waits while the thread is behind, which holds the network back.
-    pub(crate) fn push(&self, offset: u64, bytes: Bytes) {
-        // A thread that has ended says why in `finish`.
-        let _ = self.frames.send(Frame { offset, bytes });
+    /// Hands a written frame over, or gives it back while the thread is behind.
+    pub(crate) fn push(&self, frame: Frame) -> Result<(), Frame> {
+        match self.frames.try_send(frame) {
+            Err(TrySendError::Full(frame)) => Err(frame),
+            // A thread that has ended says why in `finish`.
+            Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),
+        }
     }
 
     /// Waits for the digest; every byte must have been pushed or been in the ledger.
@@ -85,6 +92,7 @@ struct Work {
     /// Frames ahead of the frontier, by offset.
     ahead: BTreeMap<u64, Bytes>,
     ahead_bytes: u64,
+    ahead_bytes_max: u64,
     writer: Arc<FileWriter>,
 }
 
@@ -92,7 +100,7 @@ impl Work {
     fn run(
         mut self,
         incoming: &Receiver<Frame>,
-        mut tell: impl FnMut(Progress),
+        mut tell: impl FnMut(Option<Progress>),
     ) -> Result<Digest, FileError> {
         self.advance(&mut tell)?;
         while self.offset < self.total {
@@ -108,7 +116,7 @@ impl Work {
         if let Some(range) = ByteRange::new(offset, end) {
             self.ledger.add(range);
         }
-        let keeps = self.ahead_bytes + bytes.len() as u64 <= AHEAD_BYTES_MAX;
+        let keeps = self.ahead_bytes + bytes.len() as u64 <= self.ahead_bytes_max;
         if self.offset < end && (keeps || offset <= self.offset) {
             self.ahead_bytes += bytes.len() as u64;
             if let Some(replaced) = self.ahead.insert(offset, bytes) {
@@ -118,12 +126,11 @@ impl Work {
     }
 
     /// Hashes all that is there at the frontier.
-    fn advance(&mut self, tell: &mut impl FnMut(Progress)) -> Result<(), FileError> {
+    fn advance(&mut self, tell: &mut impl FnMut(Option<Progress>)) -> Result<(), FileError> {
         let before = self.offset;
         while self.offset < self.total && self.step()? {}
-        if before < self.offset {
-            tell(Progress { offset: self.offset, running: self.running.clone() });
-        }
+        let (offset, running) = (self.offset, &self.running);
+        tell((before < offset).then(|| Progress { offset, running: running.clone() }));
         Ok(())
     }
 
@@ -185,14 +192,22 @@ mod tests {
             let told = Arc::new(Mutex::new(0));
             let last = Arc::clone(&told);
             let start = (0, Running::new(Algorithm::Sha256, 3_000_000));
-            let tell = move |progress: Progress| *last.lock().unwrap() = progress.offset;
-            let hasher =
-                Hasher::start(3_000_000, Ledger::default(), start, Arc::clone(&writer), tell)
-                    .unwrap();
+            let tell = move |progress: Option<Progress>| {
+                if let Some(progress) = progress {
+                    *last.lock().unwrap() = progress.offset;
+                }
+            };
+            let work = (3_000_000, Ledger::default(), 1 << 20);
+            let hasher = Hasher::start(work, start, Arc::clone(&writer), tell).unwrap();
             for k in 0..30 {
                 let (from, to) = pieces[order(k)];
                 writer.write_at(&bytes[from..to], from as u64).unwrap();
-                hasher.push(from as u64, Bytes::copy_from_slice(&bytes[from..to]));
+                let bytes = Bytes::copy_from_slice(&bytes[from..to]);
+                let mut frame = Frame { offset: from as u64, bytes };
+                while let Err(refused) = hasher.push(frame) {
+                    frame = refused;
+                    std::thread::yield_now();
+                }
             }
             assert_eq!(Some(expected), hasher.finish().unwrap());
             assert_eq!(3_000_000, *told.lock().unwrap());

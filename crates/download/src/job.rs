@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use hyper::header::HeaderMap;
 use limiter::Limiter;
+use memory::Budget;
 use url::Url;
 
 use crate::digest::Digest;
-use crate::parts::PartsOptions;
 use crate::retry::Patience;
+
+/// Memory that a downloader may use for what is under way, unless said otherwise: a file at full speed
+/// takes 16 MiB.
+const MEMORY_BYTES: u64 = 64 << 20;
 
 /// One file to fetch.
 #[derive(Clone, Debug)]
@@ -22,35 +26,66 @@ pub struct Job {
     pub digest: Option<Digest>,
     /// Sent to the origin of `url` and to nobody else.
     pub headers: HeaderMap,
+    /// Its class among the files that wait for their turn; 0 comes first.
+    pub class: u8,
+}
+
+impl Job {
+    /// A job of class 0 without a digest and headers.
+    #[must_use]
+    pub fn new(url: Url, target: impl Into<PathBuf>) -> Self {
+        let headers = HeaderMap::new();
+        Self { url, target: target.into(), digest: None, headers, class: 0 }
+    }
 }
 
 /// How to fetch.
 #[derive(Clone, Debug)]
 pub struct FetchOptions {
-    /// Connections for one file, at most.
+    /// Connections at once, at most, for all files of one origin. How many of them serve best is found
+    /// out.
     pub connections_max: usize,
-    /// How a file is cut into parts.
-    pub parts: PartsOptions,
+    /// Files at once, at most.
+    pub files_max: usize,
+    /// How long a file may wait for its turn.
+    pub queue_timeout: Duration,
+    /// A file that is not here after this long, its wait for a turn not counted, is given up. No limit by
+    /// default: bytes that keep coming are progress.
+    pub timeout: Option<Duration>,
+    /// Bytes of a part; `None` to go by what is free, how many share it and how fast they are.
+    pub part_bytes: Option<u64>,
     /// How patient to be with one connection's failures. Bytes that arrive renew the patience.
     pub patience: Patience,
     /// How often a file may be begun anew because the object changed, ranges went wrong or the digest
     /// differed.
     pub restarts_max: u32,
+    /// Written bytes after which a file in the making is synced, so that a power cut costs no more; a sync
+    /// takes the time that the disk needs for them.
+    pub durable_bytes: u64,
     /// Refuses to publish a file of which no digest is known.
     pub require_digest: bool,
-    /// Holds the rate.
+    /// Holds the rate of all; each file has a share below it.
     pub limiter: Option<Limiter>,
+    /// Holds the memory of all: frames on their way to the hash, and small files before they are written.
+    pub memory: Budget,
 }
 
 impl Default for FetchOptions {
+    /// 20 connections and 8 files at once: what hubs and their networks bear; five minutes in the queue;
+    /// two beginnings anew; a sync each 256 MiB; 64 MiB of memory.
     fn default() -> Self {
         Self {
-            connections_max: 8,
-            parts: PartsOptions::default(),
+            connections_max: 20,
+            files_max: 8,
+            queue_timeout: Duration::from_secs(300),
+            timeout: None,
+            part_bytes: None,
             patience: Patience::default(),
             restarts_max: 2,
+            durable_bytes: 256 << 20,
             require_digest: false,
             limiter: None,
+            memory: Budget::new(MEMORY_BYTES),
         }
     }
 }
@@ -73,9 +108,11 @@ pub enum How {
     Fetched,
     /// Part of it was here from an earlier attempt.
     Resumed,
+    /// It was here already, or another process brought it meanwhile.
+    Unchanged,
 }
 
-/// A file that was published.
+/// A file that is here.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Fetched {
@@ -83,6 +120,8 @@ pub struct Fetched {
     pub bytes: u64,
     /// What came over the network for it, repeated bytes included.
     pub fetched_bytes: u64,
+    /// How many of those came twice because a slow part was asked for a second time.
+    pub hedged_bytes: u64,
     /// Its digest, computed while it came.
     pub digest: Digest,
     /// What it was held against.
@@ -123,4 +162,9 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Another process fetches to the same target; it is waited for.
+    Waiting,
 }
+
+/// Hears what happens.
+pub(crate) type Tell<'a> = &'a (dyn Fn(Event) + Send + Sync);

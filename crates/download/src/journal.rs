@@ -9,19 +9,22 @@
 //!
 //! So a killed process loses nothing that it had written, and a power cut loses what was not synced.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use memory::files::FileSystem;
 use memory::{AppendLog, LogError, LogOptions};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::Ledger;
 use crate::range::ByteRange;
 use crate::validator::Validator;
 
-/// A journal of a file of a terabyte in parts of a mebibyte stays below this.
+/// A journal never comes near this: it is rewritten long before.
 const JOURNAL_BYTES_MAX: u64 = 256 << 20;
+/// A journal that has grown to this, and to four times what counts of it, is rewritten.
+const REWRITE_BYTES: u64 = 256 << 10;
 
 /// Which object a part file holds bytes of.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -35,7 +38,7 @@ pub(crate) struct Object {
 }
 
 /// A record of the journal.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 enum Record {
     /// Everything before counts no more: a new object, or a fresh start of the same.
     Begin(Object),
@@ -52,33 +55,67 @@ pub(crate) struct Known {
     pub(crate) ledger: Ledger,
     /// Offset and state of the hash, the furthest of which all bytes are here.
     pub(crate) hash: Option<(u64, Vec<u8>)>,
+    /// The same, of bytes that are not claimed yet: bytes are hashed before they are claimed.
+    ahead: Option<(u64, Vec<u8>)>,
 }
 
 impl Known {
+    /// Nothing but which object it is.
+    pub(crate) fn of(object: Object) -> Self {
+        Self { object: Some(object), ..Self::default() }
+    }
+
     fn apply(&mut self, record: Record, boot: Option<&str>) {
         let holds = |of: Option<String>| of.is_none() || of.as_deref() == boot;
         match record {
-            Record::Begin(object) => *self = Self { object: Some(object), ..Self::default() },
+            Record::Begin(object) => *self = Self::of(object),
             Record::Written { start, end, boot } if holds(boot.clone()) => {
                 if let Some(range) = ByteRange::new(start, end) {
                     self.ledger.add(range);
                 }
             }
-            Record::Hash { offset, state, boot }
-                if holds(boot.clone()) && self.ledger.is_whole(offset) =>
-            {
-                self.hash = Some((offset, state));
+            Record::Hash { offset, state, boot } if holds(boot.clone()) => {
+                self.ahead = Some((offset, state));
             }
             Record::Written { .. } | Record::Hash { .. } => {}
         }
+        if self.ahead.as_ref().is_some_and(|(offset, _)| self.ledger.is_whole(*offset)) {
+            self.hash = self.ahead.take();
+        }
+    }
+
+    /// The claims that say as much.
+    fn records(&self, boot: Option<&str>) -> Vec<Record> {
+        let boot = || boot.map(str::to_owned);
+        let written = self.ledger.ranges().map(|range| Record::Written {
+            start: range.start(),
+            end: range.end(),
+            boot: boot(),
+        });
+        let hash = self.hash.iter().map(|(offset, state)| Record::Hash {
+            offset: *offset,
+            state: state.clone(),
+            boot: boot(),
+        });
+        written.chain(hash).collect()
     }
 }
 
 /// The journal of one transfer.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    log: AppendLog,
+    state: Mutex<State>,
     boot: Option<String>,
+}
+
+#[derive(Debug)]
+struct State {
+    log: AppendLog,
+    /// What counts, as far as it was synced.
+    durable: Known,
+    /// What counts in this boot.
+    known: Known,
+    rewrite_at: u64,
 }
 
 impl Journal {
@@ -90,71 +127,91 @@ impl Journal {
         boot: Option<String>,
     ) -> Result<(Self, Known), LogError> {
         let options = LogOptions { log_bytes_max: JOURNAL_BYTES_MAX, ..LogOptions::default() };
-        let mut known = Known::default();
+        let (mut known, mut durable) = (Known::default(), Known::default());
         let mut readable = true;
-        let log =
-            AppendLog::open(files, path, options, |bytes| match serde_json::from_slice(bytes) {
-                Ok(record) if readable => known.apply(record, boot.as_deref()),
+        let log = AppendLog::open(files, path, options, |bytes| {
+            match serde_json::from_slice::<Record>(bytes) {
+                Ok(record) if readable => {
+                    durable.apply(record.clone(), None);
+                    known.apply(record, boot.as_deref());
+                }
                 _ => readable = false,
-            })?;
-        Ok((Self { log, boot }, known))
+            }
+        })?;
+        let state = State { log, durable, known: known.clone(), rewrite_at: REWRITE_BYTES };
+        Ok((Self { state: Mutex::new(state), boot }, known))
     }
 
     /// Begins an object from nothing, durably: a later claim must not be taken for one of another.
     pub(crate) fn begin(&self, object: &Object) -> Result<(), LogError> {
-        self.log.append_durably(&encode(&Record::Begin(object.clone())))
+        let record = Record::Begin(object.clone());
+        let mut state = self.state.lock();
+        state.log.append_durably(&encode(&record))?;
+        state.durable.apply(record.clone(), None);
+        state.known.apply(record, None);
+        Ok(())
     }
 
     /// Claims bytes until the machine restarts. Costs one system call.
     pub(crate) fn written(&self, range: ByteRange) -> Result<(), LogError> {
         let Some(boot) = self.boot.clone() else { return Ok(()) };
         let (start, end) = (range.start(), range.end());
-        self.log.append(&encode(&Record::Written { start, end, boot: Some(boot) })).map(drop)
+        self.append(Record::Written { start, end, boot: Some(boot) })
     }
 
     /// Claims the state of the hash until the machine restarts.
     pub(crate) fn hashed(&self, offset: u64, state: &[u8]) -> Result<(), LogError> {
         let Some(boot) = self.boot.clone() else { return Ok(()) };
-        let record = Record::Hash { offset, state: state.to_vec(), boot: Some(boot) };
-        self.log.append(&encode(&record)).map(drop)
+        self.append(Record::Hash { offset, state: state.to_vec(), boot: Some(boot) })
+    }
+
+    fn append(&self, record: Record) -> Result<(), LogError> {
+        let mut state = self.state.lock();
+        state.log.append(&encode(&record))?;
+        state.known.apply(record, self.boot.as_deref());
+        state.rewrite_if_long(self.boot.as_deref())
     }
 
     /// Claims bytes and hash for good. The data must have been synced before.
-    pub(crate) fn durable(
-        &self,
-        ranges: &[ByteRange],
-        hash: Option<(u64, &[u8])>,
-    ) -> Result<(), LogError> {
-        for range in ranges {
-            let (start, end) = (range.start(), range.end());
-            self.log.append(&encode(&Record::Written { start, end, boot: None }))?;
+    pub(crate) fn durable(&self, ranges: &[ByteRange], hash: (u64, &[u8])) -> Result<(), LogError> {
+        let written = ranges.iter().map(|range| Record::Written {
+            start: range.start(),
+            end: range.end(),
+            boot: None,
+        });
+        let hashed = Record::Hash { offset: hash.0, state: hash.1.to_vec(), boot: None };
+        let records: Vec<_> = written.chain([hashed]).collect();
+        let mut state = self.state.lock();
+        let mut last = None;
+        for record in &records {
+            last = Some(state.log.append(&encode(record))?);
         }
-        if let Some((offset, state)) = hash {
-            let record = Record::Hash { offset, state: state.to_vec(), boot: None };
-            return self.log.append_durably(&encode(&record));
+        last.map_or(Ok(()), |last| state.log.commit(last))?;
+        for record in records {
+            state.durable.apply(record.clone(), None);
+            state.known.apply(record, None);
         }
+        Ok(())
+    }
+}
+
+impl State {
+    /// A journal of a long transfer is mostly old claims: what counts of it is a few records.
+    fn rewrite_if_long(&mut self, boot: Option<&str>) -> Result<(), LogError> {
+        if self.log.len_bytes() < self.rewrite_at {
+            return Ok(());
+        }
+        let begin = self.known.object.clone().map(Record::Begin);
+        let records = begin.into_iter().chain(self.durable.records(None));
+        let records: Vec<_> = records.chain(self.known.records(boot)).map(|r| encode(&r)).collect();
+        self.log.rewrite(records)?;
+        self.rewrite_at = REWRITE_BYTES.max(4 * self.log.len_bytes());
         Ok(())
     }
 }
 
 fn encode(record: &Record) -> Vec<u8> {
     serde_json::to_vec(record).expect("records hold numbers and texts")
-}
-
-/// The files of a transfer beside its target: hidden, and named so that no tool takes them for its own.
-#[derive(Clone, Debug)]
-pub(crate) struct Paths {
-    pub(crate) part: PathBuf,
-    pub(crate) journal: PathBuf,
-}
-
-impl Paths {
-    pub(crate) fn beside(target: &Path) -> Self {
-        let name = target.file_name().map(|name| name.to_string_lossy().into_owned());
-        let name = name.unwrap_or_default();
-        let beside = |suffix: &str| target.with_file_name(format!(".{name}.{suffix}"));
-        Self { part: beside("fetching"), journal: beside("fetching-journal") }
-    }
 }
 
 #[cfg(test)]
@@ -186,7 +243,7 @@ mod tests {
 
     fn write(journal: &Journal) {
         journal.begin(&object()).unwrap();
-        journal.durable(&[range(0, 10)], Some((10, b"ten"))).unwrap();
+        journal.durable(&[range(0, 10)], (10, b"ten")).unwrap();
         journal.written(range(10, 20)).unwrap();
         journal.hashed(20, b"twenty").unwrap();
         journal.hashed(30, b"thirty").unwrap();
@@ -205,6 +262,22 @@ mod tests {
         let known = known_after("b", write);
         assert_eq!(10, known.ledger.frontier());
         assert_eq!(Some((10, b"ten".to_vec())), known.hash);
+    }
+
+    #[test]
+    fn a_long_journal_is_rewritten_and_knows_as_much() {
+        let grow = |journal: &Journal| {
+            write(journal);
+            for k in 0..20_000 {
+                journal.written(range(20 + k, 21 + k)).unwrap();
+            }
+            assert!(journal.state.lock().log.len_bytes() < 2 * REWRITE_BYTES);
+        };
+        let known = known_after("a", grow);
+        assert_eq!(Some(object()), known.object);
+        assert_eq!((20_020, Some((30, b"thirty".to_vec()))), (known.ledger.frontier(), known.hash));
+        let known = known_after("b", grow);
+        assert_eq!((10, Some((10, b"ten".to_vec()))), (known.ledger.frontier(), known.hash));
     }
 
     #[test]

@@ -4,13 +4,27 @@
 //! a *lag* ahead of the frontier up to which the file is hashed, so that what is ahead stays in the page
 //! cache until the hash comes by. When all is drawn, connections that have nothing to do take half of
 //! what the largest part still lacks (*stealing*), or ask for the rest of a slow one a second time
-//! (*hedging*): a tail must not wait for the slowest.
+//! (*hedging*): a tail must not wait for the slowest. The same helps where a slow part at the frontier
+//! holds up all that is ahead of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::ledger::Ledger;
 use crate::range::ByteRange;
+
+/// What has been fetched for less time is too young to be called slow or to be asked for twice: a few
+/// round trips of any link.
+const YOUNG: Duration = Duration::from_millis(250);
+/// A connection is measured for this long before it is called slow: longer than slow start takes.
+const SLOW_AFTER: Duration = Duration::from_secs(3);
+/// A connection is slow when the others are faster by this factor: edges of one network differ by 8
+/// (8.7 and 67.6 MB/s, xet-core#821), shares of one link by 2.
+const SLOW_FACTOR: f64 = 4.0;
+/// Finished parts that tell what is usual.
+const USUAL_PARTS: usize = 15;
+/// Below this many finished parts nothing is usual.
+const USUAL_PARTS_MIN: usize = 3;
 
 /// How a transfer is cut.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,18 +36,11 @@ pub struct PartsOptions {
     /// No fresh part begins further than this ahead of the hashed frontier, in bytes; so nothing lies
     /// further ahead than this and one part.
     pub lag_bytes: u64,
-    /// A part that received nothing for this long has stalled.
-    pub stall_timeout: Duration,
 }
 
 impl Default for PartsOptions {
     fn default() -> Self {
-        Self {
-            part_bytes: 8 << 20,
-            part_bytes_min: 256 << 10,
-            lag_bytes: 64 << 20,
-            stall_timeout: Duration::from_secs(15),
-        }
+        Self { part_bytes: 8 << 20, part_bytes_min: 256 << 10, lag_bytes: 64 << 20 }
     }
 }
 
@@ -73,7 +80,6 @@ struct InFlight {
     /// The end of the part; moves down when another takes its tail.
     end: u64,
     started: Duration,
-    last_arrival: Duration,
     received: u64,
     /// It repeats what another is fetching too, or another repeats it.
     hedged: bool,
@@ -82,6 +88,16 @@ struct InFlight {
 impl InFlight {
     fn missing(&self) -> u64 {
         self.end - self.at
+    }
+
+    /// Bytes per second so far; `None` where no time has passed.
+    fn rate(&self, now: Duration) -> Option<f64> {
+        let spent = now.saturating_sub(self.started).as_secs_f64();
+        (0.0 < spent).then(|| self.received as f64 / spent)
+    }
+
+    fn is_young(&self, now: Duration) -> bool {
+        now.saturating_sub(self.started) < YOUNG
     }
 
     /// How long the rest takes at the speed so far; a part that has received nothing takes for ever.
@@ -106,14 +122,16 @@ pub struct Parts {
     flights: BTreeMap<Flight, InFlight>,
     next_flight: u64,
     hedged_bytes: u64,
+    /// Bytes per second of the parts that ended last.
+    rates: VecDeque<f64>,
 }
 
 impl Parts {
     /// Plans an object of `total` bytes of which `ledger` is here and `hashed` bytes are hashed.
     #[must_use]
     pub fn new(total: u64, ledger: Ledger, hashed: u64, options: PartsOptions) -> Self {
-        let (flights, next_flight) = (BTreeMap::new(), 0);
-        Self { total, options, ledger, hashed, flights, next_flight, hedged_bytes: 0 }
+        let (flights, next_flight, rates) = (BTreeMap::new(), 0, VecDeque::new());
+        Self { total, options, ledger, hashed, flights, next_flight, hedged_bytes: 0, rates }
     }
 
     /// Draws work for a connection.
@@ -124,7 +142,7 @@ impl Parts {
         let limit = self.total.min(self.hashed.saturating_add(self.options.lag_bytes));
         if let Some(gap) = self.free_gap(self.total) {
             if limit <= gap.start() {
-                return Next::Wait;
+                return self.relieve(now).unwrap_or(Next::Wait);
             }
             let end = gap.end().min(gap.start().saturating_add(self.options.part_bytes.max(1)));
             return self.fetch(gap.start(), end, false, now);
@@ -146,13 +164,15 @@ impl Parts {
             self.hedged_bytes += keep - new;
             part.at += keep;
             part.received += keep;
-            part.last_arrival = now;
         }
         // A hedge is done, too, when the other one was faster.
         let rest = ByteRange::new(part.at, part.end);
         let done = rest.is_none_or(|rest| self.ledger.contains(rest));
-        if done {
-            self.flights.remove(&flight);
+        if done && let Some(part) = self.flights.remove(&flight) {
+            if self.rates.len() == USUAL_PARTS {
+                self.rates.pop_front();
+            }
+            self.rates.extend(part.rate(now));
         }
         Arrival { keep, done }
     }
@@ -186,12 +206,41 @@ impl Parts {
         self.options.part_bytes = bytes;
     }
 
-    /// The flights that have received nothing for the stall time-out.
+    /// Changes how far ahead of the hashed frontier fresh parts may begin.
+    pub fn set_lag_bytes(&mut self, bytes: u64) {
+        self.options.lag_bytes = bytes;
+    }
+
+    /// Bytes per second that a part usually gets: the median of those that ended last.
     #[must_use]
-    pub fn stalled(&self, now: Duration) -> Vec<Flight> {
-        let timeout = self.options.stall_timeout;
-        let stalled = |part: &InFlight| timeout <= now.saturating_sub(part.last_arrival);
-        self.flights.iter().filter(|(_, part)| stalled(part)).map(|(&flight, _)| flight).collect()
+    pub fn usual_rate(&self) -> Option<f64> {
+        let mut rates: Vec<_> = self.rates.iter().copied().collect();
+        rates.sort_unstable_by(f64::total_cmp);
+        rates.get(rates.len() / 2).copied().filter(|_| USUAL_PARTS_MIN <= rates.len())
+    }
+
+    /// Whether a flight is so much slower than is usual that another connection is the better bet, and
+    /// has so much to go that it is worth a new one.
+    #[must_use]
+    pub fn is_slow(&self, flight: Flight, now: Duration) -> bool {
+        let (Some(part), Some(usual)) = (self.flights.get(&flight), self.usual_rate()) else {
+            return false;
+        };
+        let is_measured = SLOW_AFTER <= now.saturating_sub(part.started);
+        let is_behind = part.rate(now).is_some_and(|rate| rate * SLOW_FACTOR < usual);
+        is_measured && is_behind && SLOW_AFTER < part.time_left(now)
+    }
+
+    /// Whether a flight lacks so much that another may go on with it.
+    #[must_use]
+    pub fn is_large(&self, flight: Flight) -> bool {
+        self.flights.get(&flight).is_some_and(|part| self.options.part_bytes_min < part.missing())
+    }
+
+    /// Whether every byte is here.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.ledger.is_whole(self.total)
     }
 
     /// The bytes that are here.
@@ -215,7 +264,7 @@ impl Parts {
     fn fetch(&mut self, at: u64, end: u64, hedged: bool, now: Duration) -> Next {
         let flight = Flight(self.next_flight);
         self.next_flight += 1;
-        let part = InFlight { at, end, started: now, last_arrival: now, received: 0, hedged };
+        let part = InFlight { at, end, started: now, received: 0, hedged };
         self.flights.insert(flight, part);
         let range =
             ByteRange::new(at, end).expect("parts are drawn from gaps, which are not empty");
@@ -249,6 +298,29 @@ impl Parts {
         }
     }
 
+    /// Everything within the lag is drawn. Where the hash has come as far as the bytes, the part at the
+    /// frontier holds all others up, and is helped if it is slow.
+    fn relieve(&mut self, now: Duration) -> Option<Next> {
+        let frontier = self.ledger.frontier();
+        if self.hashed < frontier {
+            return None;
+        }
+        let min = self.options.part_bytes_min.max(1);
+        let mut parts = self.flights.values_mut();
+        let part = parts.find(|part| part.at <= frontier && frontier < part.end && !part.hedged)?;
+        if part.is_young(now) || part.time_left(now) < YOUNG {
+            return None;
+        }
+        if 2 * min <= part.missing() {
+            let (middle, end) = (part.at + part.missing().div_ceil(2), part.end);
+            part.end = middle;
+            return Some(self.fetch(middle, end, false, now));
+        }
+        part.hedged = true;
+        let (at, end) = (part.at, part.end);
+        Some(self.fetch(at, end, true, now))
+    }
+
     /// Takes half of what the part with the most left still lacks.
     fn steal(&mut self, now: Duration) -> Option<Next> {
         let min = self.options.part_bytes_min.max(1);
@@ -262,9 +334,10 @@ impl Parts {
         Some(self.fetch(middle, end, false, now))
     }
 
-    /// Repeats the rest of the part that will take longest; each part once.
+    /// Repeats the rest of the part that will take longest; each part once, and none that is young.
     fn hedge(&mut self, now: Duration) -> Option<Next> {
-        let slowest = self.flights.values_mut().filter(|part| !part.hedged);
+        let late = |part: &&mut InFlight| !part.hedged && !part.is_young(now);
+        let slowest = self.flights.values_mut().filter(late);
         let slowest = slowest.max_by_key(|part| part.time_left(now))?;
         slowest.hedged = true;
         let (at, end) = (slowest.at, slowest.end);
@@ -281,7 +354,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn options() -> PartsOptions {
-        PartsOptions { part_bytes: 10, part_bytes_min: 4, lag_bytes: 30, ..PartsOptions::default() }
+        PartsOptions { part_bytes: 10, part_bytes_min: 4, lag_bytes: 30 }
     }
 
     fn parts(total: u64) -> Parts {
@@ -338,8 +411,9 @@ mod tests {
     fn what_is_too_small_to_share_is_asked_for_twice_but_once_only() {
         let mut parts = parts(6);
         let slow = fetch(&mut parts, 0, 6);
-        let hedge = fetch(&mut parts, 0, 6);
-        assert_eq!(Next::Wait, parts.next(SECOND));
+        assert_eq!(Next::Wait, parts.next(SECOND), "what is young is not asked for twice");
+        let Next::Fetch { flight: hedge, .. } = parts.next(2 * SECOND) else { panic!("no hedge") };
+        assert_eq!(Next::Wait, parts.next(2 * SECOND));
         parts.arrived(slow, 2, SECOND);
         assert!(parts.arrived(hedge, 6, SECOND).done);
         assert_eq!(2, parts.hedged_bytes());
@@ -348,13 +422,36 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_is_seen_after_its_time() {
-        let mut parts = parts(20);
-        let first = fetch(&mut parts, 0, 10);
-        let second = fetch(&mut parts, 10, 20);
-        parts.arrived(second, 1, 9 * SECOND);
-        assert!(parts.stalled(15 * SECOND).is_empty());
-        assert_eq!(vec![first], parts.stalled(16 * SECOND));
+    fn a_connection_that_is_much_slower_than_usual_is_seen() {
+        let mut parts = parts(1000);
+        parts.set_lag_bytes(1000);
+        let slow = fetch(&mut parts, 0, 10);
+        for k in 1..=3 {
+            let fast = fetch(&mut parts, 10 * k, 10 * k + 10);
+            parts.arrived(fast, 10, 2 * SECOND);
+        }
+        assert_eq!(Some(10.0), parts.usual_rate());
+        parts.arrived(slow, 9, 3 * SECOND);
+        assert!(!parts.is_slow(slow, 5 * SECOND), "the rest comes soon");
+        let other = fetch(&mut parts, 40, 50);
+        parts.arrived(other, 1, 3 * SECOND);
+        assert!(!parts.is_slow(other, 3 * SECOND), "too young");
+        assert!(parts.is_slow(other, 5 * SECOND));
+    }
+
+    #[test]
+    fn a_slow_part_at_the_frontier_is_helped() {
+        let mut parts = parts(100);
+        let slow = fetch(&mut parts, 0, 10);
+        for k in 1..3 {
+            let part = fetch(&mut parts, 10 * k, 10 * k + 10);
+            parts.arrived(part, 10, 2 * SECOND);
+        }
+        assert_eq!(Next::Wait, parts.next(SECOND), "it is young");
+        let Next::Fetch { range, .. } = parts.next(2 * SECOND) else { panic!("it is not helped") };
+        assert_eq!(ByteRange::new(5, 10), Some(range));
+        parts.arrived(slow, 1, 2 * SECOND);
+        assert_eq!(Next::Wait, parts.next(2 * SECOND), "the hash is behind");
     }
 
     #[test]

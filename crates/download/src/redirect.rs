@@ -69,6 +69,12 @@ impl Route {
         self.hops.last().unwrap_or(&self.first)
     }
 
+    /// Whether a redirect was followed.
+    #[must_use]
+    pub fn is_redirected(&self) -> bool {
+        !self.hops.is_empty()
+    }
+
     /// Whether headers that the user gave for the first address (credentials, cookies, anything) may be
     /// sent to the present one: scheme, host and port must be the same, and no hop in between may have
     /// been elsewhere.

@@ -34,6 +34,7 @@ pub(crate) struct Suite {
 
 /// All suites, in the order in which they run.
 pub(crate) const SUITES: &[Suite] = &[
+    Suite { name: "download", target: Target::Bin("suite-download"), budget_s: 45 },
     Suite { name: "bandwidth", target: Target::Bin("suite-bandwidth"), budget_s: 30 },
     Suite { name: "memory", target: Target::Bin("suite-memory"), budget_s: 20 },
     Suite { name: "storage", target: Target::Bin("suite-storage"), budget_s: 25 },

@@ -1,42 +1,41 @@
 //! Receiving: connections that draw parts until every byte is here.
 
 mod claims;
+mod connection;
 
-use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use std::pin::pin;
-
-use futures::future::{Either, select, try_join_all};
-use http_body_util::BodyExt;
-use hyper::body::Bytes;
-use memory::FileWriter;
+use futures::future::{Either, select};
+use futures::stream::{FuturesUnordered, TryStreamExt};
+use limiter::AdaptivePermit;
+use memory::{ChunkSizer, FileWriter, Reservation};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Received, finish, told};
-use crate::ask::{Answer, Asker, Failure};
-use crate::digest::Running;
+use super::attempt::Attempt;
+use crate::ask::Asker;
+use crate::digest::{Digest, Running};
 use crate::error::{Error, ErrorKind};
 use crate::hasher::{Hasher, Progress};
-use crate::job::{Event, FetchOptions};
+use crate::job::{FetchOptions, Tell};
 use crate::journal::Journal;
 use crate::parts::{Flight, Next, Parts, PartsOptions};
 use crate::range::ByteRange;
-use crate::retry::Backoff;
-use crate::seam::{self, Clock};
+use crate::seam::Clock;
+use crate::site::Site;
 use crate::store::Start;
 use crate::validator::Validator;
 
 type Reply = pool::http::Body;
 
-/// The reply that is here already.
+/// The reply that is here already, and the right to receive it.
 pub(super) struct First {
     pub(super) range: ByteRange,
     pub(super) body: Reply,
     pub(super) validator: Validator,
+    pub(super) permit: AdaptivePermit,
 }
 
 /// What the first question has brought.
@@ -47,8 +46,34 @@ pub(super) struct Opened {
     pub(super) first: Option<First>,
 }
 
+impl Opened {
+    /// Whether the first answer holds the whole object.
+    pub(super) fn is_all(&self) -> bool {
+        let is_all = |first: &First| {
+            first.range.start() == 0 && self.total.is_none_or(|total| first.range.end() == total)
+        };
+        self.first.as_ref().is_none_or(is_all)
+    }
+}
+
 /// Who waits for work looks again after this long, whatever it was told: a bound, not a mechanism.
-const WAIT_MAX: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_millis(250);
+/// A part of this size at least: a request costs some hundred microseconds of both machines.
+const PART_BYTES_MIN: u64 = 1 << 20;
+/// A part of this size at most: what one failure may cost, and what a request costs is lost in it.
+const PART_BYTES_MAX: u64 = 64 << 20;
+/// How far parts run ahead of the hash where answers come at once: so little that frames can be hashed from
+/// memory, and a part of 2 MiB costs 2 % (feasibility prototypes, 2 GiB on loopback).
+const LAG_BYTES_NEAR: u64 = 16 << 20;
+/// The same where answers take their time and parts must be large: frames that are ahead are read back.
+const LAG_BYTES_FAR: u64 = 256 << 20;
+/// Answers that take longer come from afar.
+const NEAR: Duration = Duration::from_millis(5);
+/// What a connection holds: a buffer of hyper's, and the frame that is written.
+const CONNECTION_BYTES: u64 = 512 << 10;
+/// Frames on their way to the hash and ahead of it, at best, and at least.
+const WINDOW_BYTES_MAX: u64 = 12 << 20;
+const WINDOW_BYTES_MIN: u64 = 1 << 20;
 
 /// Why receiving ended early.
 pub(super) enum Stopped {
@@ -57,303 +82,221 @@ pub(super) enum Stopped {
     Failed(Error),
 }
 
-impl From<Error> for Stopped {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
+impl<E: Into<Error>> From<E> for Stopped {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
     }
 }
 
+/// What was received, in full.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) bytes: u64,
+    pub(super) fetched_bytes: u64,
+    pub(super) hedged_bytes: u64,
+    pub(super) digest: Digest,
+}
+
+impl Received {
+    /// Nothing came over the network.
+    pub(super) const NOTHING: Self =
+        Self { bytes: 0, fetched_bytes: 0, hedged_bytes: 0, digest: Digest::Sha256([0; 32]) };
+}
+
 /// Receives one file.
-pub(super) struct Receiver<'a, F> {
+pub(super) struct Receiver<'a> {
+    attempt: &'a Attempt<'a>,
     asker: &'a Asker,
     options: &'a FetchOptions,
-    tell: &'a F,
-    journal: Option<Arc<Journal>>,
+    tell: Tell<'a>,
+    journal: Arc<Journal>,
+    site: Arc<Site>,
     clock: Clock,
-    fetched_bytes: Cell<u64>,
+    fetched_bytes: AtomicU64,
+    /// Bytes of replies whose part was taken over.
+    surplus_bytes: AtomicU64,
+    recycled: AtomicU32,
 }
 
 /// What the connections of a file share.
 struct Shared<'a> {
-    parts: RefCell<Parts>,
+    parts: Mutex<Parts>,
     writer: &'a Arc<FileWriter>,
     hasher: Hasher,
     total: Option<u64>,
-    known: RefCell<Validator>,
+    known: Mutex<Validator>,
     /// The hash has advanced, or a part has ended.
     moved: Arc<Notify>,
+    /// Every byte is here.
+    ended: Notify,
     hashed: Arc<AtomicU64>,
     /// The hash where it last advanced to.
     state: Arc<Mutex<(u64, Running)>>,
+    /// Held while data is synced for a claim.
+    claiming: Arc<tokio::sync::Mutex<()>>,
 }
 
-impl<'a, F: Fn(Event)> Receiver<'a, F> {
+impl<'a> Receiver<'a> {
     pub(super) fn new(
+        attempt: &'a Attempt<'a>,
         asker: &'a Asker,
-        options: &'a FetchOptions,
-        tell: &'a F,
-        journal: Option<Arc<Journal>>,
+        tell: Tell<'a>,
+        journal: Arc<Journal>,
     ) -> Self {
-        let (clock, fetched_bytes) = (Clock::start(), Cell::new(0));
-        Self { asker, options, tell, journal, clock, fetched_bytes }
+        Self {
+            attempt,
+            asker,
+            options: &attempt.inner.options,
+            tell,
+            journal,
+            site: asker.site(),
+            clock: Clock::start(),
+            fetched_bytes: AtomicU64::new(0),
+            surplus_bytes: AtomicU64::new(0),
+            recycled: AtomicU32::new(0),
+        }
     }
 
     /// Receives what is missing and returns the digest of the whole.
     pub(super) async fn run(&self, start: Start, opened: Opened) -> Result<Received, Stopped> {
         let Start { writer, ledger, hash } = start;
         let Opened { total, first } = opened;
+        let window = self.reserve_window(total).await?;
         let (moved, hashed) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(hash.0)));
-        let plan = Parts::new(
-            total.unwrap_or(u64::MAX),
-            ledger.clone(),
-            hash.0,
-            self.parts_options(first.as_ref()),
-        );
         let state = Arc::new(Mutex::new(hash.clone()));
-        let hasher = {
+        let options = self.parts_options(first.as_ref());
+        let plan = Parts::new(total.unwrap_or(u64::MAX), ledger.clone(), hash.0, options);
+        let told = {
             let (moved, hashed) = (Arc::clone(&moved), Arc::clone(&hashed));
             let state = Arc::clone(&state);
-            let tell = move |progress: Progress| {
-                *state.lock() = (progress.offset, progress.running);
-                hashed.store(progress.offset, Ordering::Release);
+            move |progress: Option<Progress>| {
+                if let Some(progress) = progress {
+                    hashed.store(progress.offset, Ordering::Release);
+                    *state.lock() = (progress.offset, progress.running);
+                }
                 moved.notify_waiters();
-            };
-            Hasher::start(total.unwrap_or(u64::MAX), ledger, hash, Arc::clone(&writer), tell)
-                .map_err(|error| {
-                    Error::new(ErrorKind::Other, "no thread for the hash").because(error)
-                })?
+            }
         };
+        let work = (total.unwrap_or(u64::MAX), ledger, window.bytes() - CONNECTION_BYTES);
+        let hasher = Hasher::start(work, hash, Arc::clone(&writer), told)
+            .map_err(|e| Error::new(ErrorKind::Other, "no thread for the hash").because(e))?;
         let known = first.as_ref().map(|first| first.validator.clone()).unwrap_or_default();
         let shared = Shared {
-            parts: RefCell::new(plan),
+            parts: Mutex::new(plan),
             writer: &writer,
             hasher,
             total,
-            known: RefCell::new(known),
+            known: Mutex::new(known),
             moved,
+            ended: Notify::new(),
             hashed,
             state,
+            claiming: Arc::default(),
         };
+        let received = self.until_whole(&shared, first).await;
+        let (bytes, hedged_bytes) = {
+            let parts = shared.parts.lock();
+            let surplus_bytes = self.surplus_bytes.load(Ordering::Relaxed);
+            (parts.ledger().frontier(), parts.hedged_bytes() + surplus_bytes)
+        };
+        self.attempt.inner.counters.hedged_bytes.add(hedged_bytes);
+        let Shared { hasher, .. } = shared;
+        let digest = finish(hasher).await;
+        received?;
+        let fetched_bytes = self.fetched_bytes.load(Ordering::Relaxed);
+        Ok(Received { bytes, fetched_bytes, hedged_bytes, digest: digest? })
+    }
+
+    async fn until_whole(&self, shared: &Shared<'_>, first: Option<First>) -> Result<(), Stopped> {
         let received = {
-            let (work, claims) =
-                (pin!(self.connections(&shared, first)), pin!(self.claims(&shared)));
+            let work = std::pin::pin!(self.connections(shared, first));
+            let claims = std::pin::pin!(self.claims(shared));
             match select(work, claims).await {
                 Either::Left((received, _)) => received,
                 Either::Right((failed, _)) => Err(failed),
             }
         };
+        // A sync that was begun goes on although nobody waits for it; then the file is free.
+        drop(shared.claiming.lock().await);
         if received.is_err() {
             // Its own failure would hide the cause; what is not claimed is fetched again.
-            let _ = self.claim_durably(&shared).await;
+            let _ = self.claim_durably(shared).await;
         }
-        let bytes = shared.parts.borrow().ledger().frontier();
-        let Shared { hasher, .. } = shared;
-        let digest = finish(hasher).await;
-        received?;
-        Ok(Received { bytes, fetched_bytes: self.fetched_bytes.get(), digest: digest? })
+        received
+    }
+
+    /// Memory for the frames of the file and for its first connection: much if there is much, or as little
+    /// as will do when it is free.
+    async fn reserve_window(&self, total: Option<u64>) -> Result<Reservation, Stopped> {
+        let budget = &self.attempt.inner.memory;
+        let wanted = total.unwrap_or(u64::MAX).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
+        let sizes = std::iter::successors(Some(wanted), |bytes| Some(bytes / 2));
+        for bytes in sizes.take_while(|bytes| WINDOW_BYTES_MIN < *bytes) {
+            if let Ok(window) = budget.try_reserve(bytes + CONNECTION_BYTES) {
+                return Ok(window);
+            }
+        }
+        budget.reserve(WINDOW_BYTES_MIN + CONNECTION_BYTES).await.map_err(|refused| {
+            let message = "the memory limit is too low";
+            Error::new(ErrorKind::Other, message).because(refused).into()
+        })
     }
 
     /// A whole reply is one part, whatever its size.
     fn parts_options(&self, first: Option<&First>) -> PartsOptions {
         let first_bytes = first.map_or(0, |first| first.range.len());
-        let part_bytes = self.options.parts.part_bytes.max(first_bytes);
-        PartsOptions { part_bytes, ..self.options.parts }
+        let part_bytes = self.options.part_bytes.unwrap_or(PART_BYTES_MIN);
+        let part_bytes_min = (part_bytes / 4).clamp(1, 256 << 10);
+        let lag_bytes = self.lag_bytes().max(2 * part_bytes);
+        PartsOptions { part_bytes: part_bytes.max(first_bytes), part_bytes_min, lag_bytes }
+    }
+
+    fn lag_bytes(&self) -> u64 {
+        if self.asker.round_trip() < NEAR { LAG_BYTES_NEAR } else { LAG_BYTES_FAR }
+    }
+
+    /// Fits parts and lag to what the last parts have taught.
+    fn fit_parts(&self, parts: &mut Parts) {
+        let lag_bytes = self.lag_bytes();
+        if let Some(part_bytes) = self.options.part_bytes {
+            parts.set_part_bytes(part_bytes);
+            return parts.set_lag_bytes(lag_bytes.max(2 * part_bytes));
+        }
+        parts.set_lag_bytes(lag_bytes);
+        let sizer = ChunkSizer::new(PART_BYTES_MIN, PART_BYTES_MAX);
+        let streams = self.site.connections.limit() as u64;
+        let rate = parts.usual_rate().map(|rate| rate as u64);
+        let chunks = rate.and_then(|rate| sizer.size(lag_bytes, streams, Some(rate)));
+        parts.set_part_bytes(chunks.map_or(PART_BYTES_MIN, |chunks| chunks.bytes));
     }
 
     async fn connections(&self, shared: &Shared<'_>, first: Option<First>) -> Result<(), Stopped> {
-        let Some(First { range, body, .. }) = first else { return Ok(()) };
+        let Some(First { range, body, permit, .. }) = first else { return Ok(()) };
         let mut first = None;
-        // The reply that is here already becomes the first part that is drawn.
-        if let Next::Fetch { flight, range: drawn } =
-            shared.parts.borrow_mut().next(self.clock.now())
-            && drawn.start() == range.start()
         {
-            first = Some((flight, body));
+            let mut parts = shared.parts.lock();
+            // The reply that is here already becomes the first part that is drawn.
+            if let Next::Fetch { flight, range: drawn } = parts.next(self.clock.now())
+                && drawn.start() == range.start()
+            {
+                first = Some((flight, body, permit));
+            }
+            self.fit_parts(&mut parts);
         }
-        shared.parts.borrow_mut().set_part_bytes(self.options.parts.part_bytes);
-        let missing =
-            shared.total.map_or(0, |total| total - shared.parts.borrow().ledger().bytes());
-        let parts = missing.div_ceil(self.options.parts.part_bytes.max(1)).max(1);
-        let whole = range.len() == shared.total.unwrap_or(u64::MAX);
-        let n_connections =
-            if whole { 1 } else { self.options.connections_max.min(parts as usize).max(1) };
-        let connections = (0..n_connections).map(|_| self.connection(shared, first.take()));
-        try_join_all(connections).await.map(drop)
-    }
-
-    /// One connection: draws parts until there are none.
-    async fn connection(
-        &self,
-        shared: &Shared<'_>,
-        mut reply: Option<(Flight, Reply)>,
-    ) -> Result<(), Stopped> {
-        let mut backoff = Backoff::new(self.options.patience);
-        loop {
-            // Before looking, so that no movement is missed in between.
-            let moved = shared.moved.notified();
-            let next = reply.take().map_or_else(|| self.draw(shared), Drawn::Body);
-            let outcome = match next {
-                Drawn::Whole => return Ok(()),
-                Drawn::Wait => {
-                    let _ = tokio::time::timeout(WAIT_MAX, moved).await;
-                    continue;
-                }
-                Drawn::Body((flight, body)) => self.take(shared, flight, body, &mut backoff).await,
-                Drawn::Part(flight, range) => self.fetch(shared, flight, range, &mut backoff).await,
-            };
-            shared.moved.notify_waiters();
-            if let Err((flight, failure)) = outcome {
-                shared.parts.borrow_mut().abandon(flight);
-                self.pause(shared, failure, &mut backoff).await?;
-            }
-        }
-    }
-
-    fn draw(&self, shared: &Shared<'_>) -> Drawn {
-        let mut parts = shared.parts.borrow_mut();
-        parts.hashed(shared.hashed.load(Ordering::Acquire));
-        match parts.next(self.clock.now()) {
-            Next::Fetch { flight, range } => Drawn::Part(flight, range),
-            Next::Wait => Drawn::Wait,
-            Next::Whole => Drawn::Whole,
-        }
-    }
-
-    async fn fetch(
-        &self,
-        shared: &Shared<'_>,
-        flight: Flight,
-        range: ByteRange,
-        backoff: &mut Backoff,
-    ) -> Result<(), (Flight, Failure)> {
-        let known = shared.known.borrow().clone();
-        let answer =
-            self.asker.ask(Some(range), &known).await.map_err(|failure| (flight, failure))?;
-        match answer {
-            Answer::Part { body, validator, .. } => {
-                // A mark that was missing before guards from now on.
-                if known.guard().is_none() {
-                    shared.known.replace(validator);
-                }
-                self.take(shared, flight, body, backoff).await
-            }
-            Answer::Whole { .. } | Answer::Empty { .. } => {
-                let message = "the server answered a range with the whole object";
-                Err((flight, Failure::BadRange(Error::new(ErrorKind::Network, message))))
-            }
-        }
-    }
-
-    /// Takes the frames of a reply in.
-    async fn take(
-        &self,
-        shared: &Shared<'_>,
-        flight: Flight,
-        mut body: Reply,
-        backoff: &mut Backoff,
-    ) -> Result<(), (Flight, Failure)> {
-        let mut came = false;
-        loop {
-            let frame = match body.frame().await {
-                Some(Ok(frame)) => frame,
-                Some(Err(error)) => return Err((flight, broken(error))),
-                None => return self.ended(shared, flight, came),
-            };
-            let Ok(bytes) = frame.into_data() else { continue };
-            if let Some(limiter) = &self.options.limiter {
-                limiter.acquire(bytes.len() as u64).await.used(bytes.len() as u64);
-            }
-            came = true;
-            backoff.reset();
-            let failed = |error: Error| (flight, Failure::Fatal(error));
-            if self.write(shared, flight, &bytes).map_err(failed)? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// The end of a well-framed reply: that of the object if its size is not known; otherwise the server
-    /// has shortened the range, as it may, and the rest is drawn again.
-    fn ended(
-        &self,
-        shared: &Shared<'_>,
-        flight: Flight,
-        came: bool,
-    ) -> Result<(), (Flight, Failure)> {
-        let at = shared.parts.borrow().position(flight);
-        match (shared.total, at) {
-            (None, Some(rest)) => {
-                shared.parts.borrow_mut().end_at(rest.start());
-                Ok(())
-            }
-            (Some(_), Some(_)) if came => {
-                shared.parts.borrow_mut().abandon(flight);
-                Ok(())
-            }
-            (Some(_), Some(_)) => {
-                let error = Error::new(ErrorKind::Network, "an answer without a byte");
-                Err((flight, Failure::Transient { wish: None, error }))
-            }
-            (_, None) => Ok(()),
-        }
-    }
-
-    /// Writes a frame where it belongs and hands it to the hash; returns whether the part is done.
-    fn write(&self, shared: &Shared<'_>, flight: Flight, bytes: &Bytes) -> Result<bool, Error> {
-        self.fetched_bytes.set(self.fetched_bytes.get() + bytes.len() as u64);
-        let Some(wanted) = shared.parts.borrow().position(flight) else { return Ok(true) };
-        let keep = wanted.len().min(bytes.len() as u64);
-        let bytes = bytes.slice(..keep as usize);
-        shared.writer.write_at(&bytes, wanted.start())?;
-        if let (Some(journal), Some(range)) =
-            (&self.journal, ByteRange::new(wanted.start(), wanted.start() + keep))
-        {
-            journal.written(range)?;
-        }
-        let arrival = shared.parts.borrow_mut().arrived(flight, keep, self.clock.now());
-        shared.hasher.push(wanted.start(), bytes);
-        let done_bytes = shared.parts.borrow().ledger().bytes();
-        (self.tell)(Event::Progress { done_bytes, total_bytes: shared.total });
-        Ok(arrival.done)
-    }
-
-    /// Waits before the next attempt, or ends the transfer.
-    async fn pause(
-        &self,
-        shared: &Shared<'_>,
-        failure: Failure,
-        backoff: &mut Backoff,
-    ) -> Result<(), Stopped> {
-        let (wish, error) = match failure {
-            Failure::Transient { wish, error } => (wish, error),
-            Failure::Changed(changed) => {
-                let error = Error::new(ErrorKind::Network, "the object changed").because(changed);
-                return Err(Stopped::Changed(error));
-            }
-            Failure::BadRange(error) => return Err(Stopped::BadRange(error)),
-            Failure::Fatal(error) => return Err(Stopped::Failed(error)),
-        };
-        // What came without ranges cannot be gone on with: from the first byte again.
-        if !shared.known.borrow().can_resume() {
-            return Err(Stopped::Changed(error));
-        }
-        let wait = backoff.next(seam::chance(), wish);
-        let Some(wait) = wait else { return Err(Stopped::Failed(error)) };
-        let (attempt, reason) = (backoff.attempts(), told(&error));
-        (self.tell)(Event::Retry { attempt, wait, reason });
-        tokio::time::sleep(wait).await;
-        Ok(())
+        let has_whole = range.start() == 0 && range.end() == shared.total.unwrap_or(u64::MAX);
+        let n_connections = if has_whole { 1 } else { self.options.connections_max.max(1) };
+        let connections: FuturesUnordered<_> =
+            (0..n_connections).map(|_| self.connection(shared, first.take())).collect();
+        connections.try_collect().await
     }
 }
 
-enum Drawn {
-    Body((Flight, Reply)),
-    Part(Flight, ByteRange),
-    Wait,
-    Whole,
+/// Ends a hasher without blocking the runtime.
+async fn finish(hasher: Hasher) -> Result<Digest, Error> {
+    let joined = tokio::task::spawn_blocking(move || hasher.finish()).await;
+    let died = || Error::new(ErrorKind::Other, "the hashing thread died");
+    joined.map_err(|error| died().because(error))??.ok_or_else(died)
 }
 
-fn broken(error: pool::http::BodyError) -> Failure {
-    let error = Error::new(ErrorKind::Network, "the answer broke off").because(error);
-    Failure::Transient { wish: None, error }
-}
+/// A part on its way, and the right to receive it.
+type Drawn = (Flight, ByteRange, AdaptivePermit);

@@ -1,7 +1,15 @@
-//! The downloader against a web that misbehaves on command.
+//! The downloader against a web that misbehaves on command, on disks that fail.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod conformance;
+#[cfg(feature = "cli")]
+mod crash_real_time;
+mod disk;
+mod links_real_time;
+mod many;
+#[cfg(feature = "cli")]
+mod program;
 mod resume;
+mod signed;
 mod world;

@@ -57,13 +57,15 @@ fn another_number_of_connections_changes_nothing() {
 fn a_part_that_was_tampered_with_is_caught_by_the_digest() {
     let world = World::new(&["status=404#8.."]);
     fetch(&world.job(true), &options(), |_| ()).unwrap_err();
-    let part = world.target().with_file_name(".file.fetching");
+    let names = world.names();
+    let part = names.iter().find(|name| name.ends_with(".part")).unwrap();
+    let part = world.target().with_file_name(part);
     let mut bytes = std::fs::read(&part).unwrap();
     let middle = bytes.len() / 2;
     bytes[..middle].fill(0);
     std::fs::write(&part, bytes).unwrap();
     // As by a hand that needs longer than the file system's clock ticks.
-    let later = SystemTime::now() + Duration::from_secs(1);
+    let later = SystemTime::now() + Duration::from_secs(10);
     std::fs::File::options().write(true).open(&part).unwrap().set_modified(later).unwrap();
     world.origin.update(|settings| settings.faults.clear());
     fetch(&world.job(true), &options(), |_| ()).unwrap();

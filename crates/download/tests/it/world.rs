@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use download::{
-    Digest, Downloader, Error, Event, FetchOptions, Fetched, Job, PartsOptions, Patience,
-};
+use download::{Digest, Downloader, Error, Event, FetchOptions, Fetched, Job, Patience};
 use pool::http::{Client, ClientOptions};
 use testkit::{Blob, Options, Origin};
 
@@ -38,12 +36,8 @@ impl World {
 
     pub(crate) fn job(&self, with_digest: bool) -> Job {
         let digest = Digest::sha256(&self.blob.digests().sha256).unwrap();
-        Job {
-            url: format!("http://{}/{NAME}", self.origin.address()).parse().unwrap(),
-            target: self.target(),
-            digest: with_digest.then_some(digest),
-            headers: Default::default(),
-        }
+        let url = format!("http://{}/{NAME}", self.origin.address()).parse().unwrap();
+        Job { digest: with_digest.then_some(digest), ..Job::new(url, self.target()) }
     }
 
     /// What lies in the folder.
@@ -58,35 +52,54 @@ impl World {
     /// Whether the file is there and right; `None` when there is none.
     pub(crate) fn is_right(&self) -> Option<bool> {
         let bytes = std::fs::read(self.target()).ok()?;
-        let mut expected = vec![0; SIZE as usize];
+        Some(self.judge(&bytes) == Part::Right)
+    }
+
+    pub(crate) fn judge(&self, bytes: &[u8]) -> Part {
+        let mut expected = vec![0; self.blob.size() as usize];
         self.blob.fill(0, &mut expected);
-        Some(bytes == expected)
+        if bytes == expected { Part::Right } else { Part::Wrong }
+    }
+}
+
+/// What stands at a target.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Part {
+    Absent,
+    Right,
+    Wrong,
+}
+
+/// A client of little patience.
+pub(crate) fn client_options() -> ClientOptions {
+    ClientOptions {
+        head_timeout: Some(Duration::from_millis(500)),
+        body_timeout: Some(Duration::from_millis(500)),
+        ..ClientOptions::default()
     }
 }
 
 /// Small parts, small patience.
 pub(crate) fn options() -> FetchOptions {
-    let parts =
-        PartsOptions { part_bytes: 256 << 10, part_bytes_min: 32 << 10, ..PartsOptions::default() };
     let pause = Duration::from_millis(5);
     let patience = Patience { retries_max: 4, pause, pause_max: pause };
-    FetchOptions { connections_max: 4, parts, patience, ..FetchOptions::default() }
+    FetchOptions {
+        connections_max: 4,
+        part_bytes: Some(256 << 10),
+        patience,
+        ..FetchOptions::default()
+    }
 }
 
 /// Fetches on a runtime of its own, within a time that no right transfer needs.
 pub(crate) fn fetch(
     job: &Job,
     options: &FetchOptions,
-    tell: impl Fn(Event),
+    tell: impl Fn(Event) + Send + Sync,
 ) -> Result<Fetched, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let client = ClientOptions {
-            head_timeout: Some(Duration::from_millis(500)),
-            body_timeout: Some(Duration::from_millis(500)),
-            ..ClientOptions::default()
-        };
-        let downloader = Downloader::new(Client::new(client), options.clone());
+        let downloader = Downloader::new(Client::new(client_options()), options.clone());
         let fetching = downloader.fetch(job, tell);
         tokio::time::timeout(Duration::from_secs(30), fetching)
             .await

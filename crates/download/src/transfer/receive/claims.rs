@@ -5,28 +5,25 @@ use std::sync::atomic::Ordering;
 
 use super::{Receiver, Shared, Stopped, WAIT_MAX};
 use crate::error::{Error, ErrorKind};
-use crate::job::Event;
 
 /// Hashed bytes between two claims of the hash's state, which cost a system call.
 const CLAIM_BYTES: u64 = 16 << 20;
-/// Written bytes between two durable claims, which cost a sync.
-const DURABLE_BYTES: u64 = 256 << 20;
-impl<F: Fn(Event)> Receiver<'_, F> {
+
+impl Receiver<'_> {
     /// Keeps the journal up to date; returns only when that fails.
     pub(super) async fn claims(&self, shared: &Shared<'_>) -> Stopped {
-        let Some(journal) = &self.journal else { return std::future::pending().await };
         let (mut hashed, mut written) = (0, 0);
         loop {
             let _ = tokio::time::timeout(WAIT_MAX, shared.moved.notified()).await;
             if hashed + CLAIM_BYTES <= shared.hashed.load(Ordering::Acquire) {
                 let (offset, state) = shared.hash_state();
                 hashed = offset;
-                if let Err(error) = journal.hashed(offset, &state) {
+                if let Err(error) = self.journal.hashed(offset, &state) {
                     return Stopped::Failed(error.into());
                 }
             }
-            let bytes = shared.parts.borrow().ledger().bytes();
-            if written + DURABLE_BYTES <= bytes {
+            let bytes = shared.parts.lock().ledger().bytes();
+            if written + self.options.durable_bytes <= bytes {
                 written = bytes;
                 if let Err(error) = self.claim_durably(shared).await {
                     return Stopped::Failed(error);
@@ -37,14 +34,17 @@ impl<F: Fn(Event)> Receiver<'_, F> {
 
     /// Data first, then the journal that speaks of it.
     pub(super) async fn claim_durably(&self, shared: &Shared<'_>) -> Result<(), Error> {
-        let Some(journal) = self.journal.clone() else { return Ok(()) };
+        let journal = Arc::clone(&self.journal);
         // Taken before the sync: only what is written by then becomes durable.
         let (offset, state) = shared.hash_state();
-        let ranges: Vec<_> = shared.parts.borrow().ledger().ranges().collect();
+        let ranges: Vec<_> = shared.parts.lock().ledger().ranges().collect();
         let writer = Arc::clone(shared.writer);
+        let turn = Arc::clone(&shared.claiming).lock_owned().await;
         let claimed = tokio::task::spawn_blocking(move || {
+            // Held until it is done, whether somebody waits for that or not.
+            let _turn = turn;
             writer.sync()?;
-            journal.durable(&ranges, Some((offset, &state)))?;
+            journal.durable(&ranges, (offset, &state))?;
             Ok(())
         });
         let died = |error| Error::new(ErrorKind::Other, "the syncing thread died").because(error);

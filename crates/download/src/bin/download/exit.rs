@@ -1,0 +1,76 @@
+//! What a run ends with.
+
+use download::{Error, ErrorKind};
+
+pub(crate) const OK: u8 = 0;
+pub(crate) const USAGE: u8 = 64;
+pub(crate) const INTERRUPTED: u8 = 130;
+pub(crate) const TERMINATED: u8 = 143;
+
+/// The code of one failure.
+pub(crate) fn code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::NotFound => 3,
+        ErrorKind::NotAllowed => 4,
+        ErrorKind::Integrity => 5,
+        ErrorKind::Disk => 6,
+        ErrorKind::Network => 7,
+        _ => 1,
+    }
+}
+
+/// The code of several failures: what needs a person first.
+pub(crate) fn worst(codes: impl Iterator<Item = u8>) -> u8 {
+    const PRECEDENCE: [u8; 7] = [5, 6, 4, 3, 8, 7, 1];
+    let rank = |code: &u8| PRECEDENCE.iter().position(|other| other == code);
+    codes.min_by_key(rank).unwrap_or(OK)
+}
+
+/// What events call a kind of failure.
+pub(crate) fn name(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NotFound => "not_found",
+        ErrorKind::NotAllowed => "unauthorized",
+        ErrorKind::Integrity => "integrity",
+        ErrorKind::Disk => "disk",
+        ErrorKind::Network => "network",
+        _ => "other",
+    }
+}
+
+/// What to do about a failure.
+pub(crate) fn advice(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NotFound => "check the address",
+        ErrorKind::NotAllowed => "check the address, and give credentials with --header",
+        ErrorKind::Integrity => "nothing was published; check the digest, or ask whoever serves it",
+        ErrorKind::Disk => "make room or choose another folder; run again, it goes on where it was",
+        ErrorKind::Network => "run again, it goes on where it was",
+        _ => "see above",
+    }
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn told(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_failures_the_gravest_counts() {
+        assert_eq!(5, worst([7, 3, 5, 6].into_iter()));
+        assert_eq!(6, worst([7, 3, 4, 6].into_iter()));
+        assert_eq!(7, worst([1, 7].into_iter()));
+        assert_eq!(0, worst([].into_iter()));
+    }
+}

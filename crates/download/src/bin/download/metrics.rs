@@ -1,0 +1,43 @@
+//! The metrics file: Prometheus' text format, replaced in one step.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use download::Traffic;
+use memory::files::{FileError, FileSystem, OsFiles};
+use memory::{FileWriter, WriteOptions};
+
+/// Writes the file.
+pub(crate) fn write(
+    path: &Path,
+    (n_done, n_failed, bytes, seconds): (usize, usize, u64, f64),
+    traffic: &Traffic,
+) -> Result<(), FileError> {
+    let mut text = String::new();
+    let mut metric = |name: &str, kind: &str, help: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "# HELP download_{name} {help}\n# TYPE download_{name} {kind}\ndownload_{name} {value}\n"
+        );
+    };
+    let mut counter = |name: &str, help: &str, value: u64| {
+        metric(name, "counter", help, value.to_string());
+    };
+    counter("files_done_total", "Files that are here.", n_done as u64);
+    counter("files_failed_total", "Files that could not be had.", n_failed as u64);
+    counter("bytes_total", "Bytes that are here.", bytes);
+    counter("fetched_bytes_total", "Bytes that came over the network.", traffic.fetched_bytes);
+    counter("hedged_bytes_total", "Bytes fetched twice to save a tail.", traffic.hedged_bytes);
+    counter("requests_total", "Requests sent.", traffic.requests);
+    counter("retries_total", "Failures after which it was tried again.", traffic.retries);
+    counter("stalls_total", "Replies that stopped coming.", traffic.stalls);
+    counter("connections_opened_total", "Connections opened.", traffic.opened);
+    counter("connections_reused_total", "Requests over an open connection.", traffic.reused);
+    metric("duration_seconds", "gauge", "Time since the start.", format!("{seconds:.3}"));
+    let files: Arc<dyn FileSystem> = Arc::new(OsFiles::new());
+    let writer = FileWriter::create(&files, path, WriteOptions::default())?;
+    writer.write_at(text.as_bytes(), 0)?;
+    writer.publish()
+}

@@ -1,0 +1,123 @@
+//! What is learnt of origins while a downloader lives: how many connections serve best, and how long to
+//! leave one alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use limiter::{AdaptiveLimit, AdaptiveOptions};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::retry::RETRY_AFTER_MAX;
+use crate::seam;
+
+/// Origins that are remembered; when there are more, those that nobody uses are forgotten.
+const SITES_MAX: usize = 1024;
+/// Connections to begin with: as many as browsers open to one server, which servers therefore bear.
+const CONNECTIONS_START: usize = 6;
+/// How long one number of connections is tried at least, before another: some round trips of a far link.
+const TRY_MIN: Duration = Duration::from_millis(150);
+/// A request waits for a site that asks to be left alone again and again this often, then it is sent.
+const HOLDS_MAX: usize = 16;
+
+/// One origin.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// Who may fetch from it at once.
+    pub(crate) connections: AdaptiveLimit,
+    /// Nothing is asked before.
+    held_until: Mutex<Option<Instant>>,
+}
+
+impl Site {
+    fn new(connections_max: usize) -> Self {
+        let limit_max = connections_max.max(1);
+        let limit_start = CONNECTIONS_START.min(limit_max);
+        let options = AdaptiveOptions {
+            limit_max,
+            limit_start,
+            epoch_min: TRY_MIN,
+            ..AdaptiveOptions::default()
+        };
+        let connections = AdaptiveLimit::new(options).expect("1 ≤ start ≤ max");
+        Self { connections, held_until: Mutex::default() }
+    }
+
+    /// Leaves the site alone for so long, at most [`RETRY_AFTER_MAX`].
+    pub(crate) fn hold(&self, wait: Duration) {
+        let until = seam::now() + wait.min(RETRY_AFTER_MAX);
+        let mut held = self.held_until.lock();
+        *held = Some(held.map_or(until, |held| held.max(until)));
+    }
+
+    /// Waits until it may be asked.
+    pub(crate) async fn turn(&self) {
+        for _ in 0..HOLDS_MAX {
+            let held = *self.held_until.lock();
+            match held.filter(|&until| seam::now() < until) {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => return,
+            }
+        }
+    }
+}
+
+/// All origins, by scheme, host and port.
+#[derive(Debug)]
+pub(crate) struct Sites {
+    connections_max: usize,
+    sites: Mutex<BTreeMap<String, Arc<Site>>>,
+}
+
+impl Sites {
+    pub(crate) fn new(connections_max: usize) -> Self {
+        Self { connections_max, sites: Mutex::default() }
+    }
+
+    pub(crate) fn of(&self, origin: &str) -> Arc<Site> {
+        let mut sites = self.sites.lock();
+        if let Some(site) = sites.get(origin) {
+            return Arc::clone(site);
+        }
+        if SITES_MAX <= sites.len() {
+            sites.retain(|_, site| 1 < Arc::strong_count(site));
+        }
+        let site = Arc::new(Site::new(self.connections_max));
+        sites.insert(origin.to_owned(), Arc::clone(&site));
+        site
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_site_is_left_alone_as_long_as_it_asks_but_not_for_ever() {
+        let sites = Sites::new(8);
+        let start = seam::now();
+        sites.of("http://a").turn().await;
+        assert_eq!(start, seam::now());
+        sites.of("http://a").hold(Duration::from_secs(7));
+        sites.of("http://a").hold(Duration::from_secs(2));
+        sites.of("http://b").turn().await;
+        assert_eq!(start, seam::now(), "another origin does not wait");
+        sites.of("http://a").turn().await;
+        assert_eq!(Duration::from_secs(7), seam::now() - start);
+        sites.of("http://a").hold(Duration::MAX);
+        sites.of("http://a").turn().await;
+        assert_eq!(Duration::from_secs(7) + RETRY_AFTER_MAX, seam::now() - start);
+    }
+
+    #[tokio::test]
+    async fn origins_nobody_uses_are_forgotten() {
+        let sites = Sites::new(8);
+        let kept = sites.of("http://kept");
+        for k in 0..3 * SITES_MAX {
+            sites.of(&format!("http://{k}"));
+        }
+        assert!(sites.sites.lock().len() <= SITES_MAX + 1);
+        assert!(Arc::ptr_eq(&kept, &sites.of("http://kept")));
+    }
+}

@@ -1,0 +1,310 @@
+//! One connection of a file: it waits for its turn, draws a part, takes it in, and draws the next.
+
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use http_body_util::BodyExt;
+use hyper::body::Bytes;
+use limiter::AdaptivePermit;
+use memory::Reservation;
+use pool::http::BodyError;
+
+use super::super::told;
+use super::{CONNECTION_BYTES, Drawn, Receiver, Reply, Shared, Stopped, WAIT_MAX};
+use crate::ask::{Answer, Failure};
+use crate::error::{Error, ErrorKind};
+use crate::hasher::Frame;
+use crate::job::Event;
+use crate::parts::{Flight, Next};
+use crate::range::ByteRange;
+use crate::retry::Backoff;
+use crate::seam;
+
+/// A reply is looked after this often, also when nothing comes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Written bytes that are not yet claimed in the journal, and for how long: what a kill may cost. A claim
+/// costs a system call.
+const UNCLAIMED_BYTES_MAX: u64 = 1 << 20;
+const UNCLAIMED_TIME_MAX: Duration = Duration::from_secs(1);
+/// Connections of one file that are given up because they are slow: if all edges are, it is the link.
+const RECYCLES_MAX: u32 = 64;
+
+/// What a connection does next.
+enum Turn {
+    Fetch(Drawn),
+    Wait,
+    Whole,
+}
+
+/// How a reply ended that did not bring its part.
+enum Broken {
+    Failed(Failure),
+    /// We gave it up: another connection is the better bet, or there are too many.
+    GivenUp,
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Written bytes that the journal does not know of yet.
+struct Unclaimed {
+    start: u64,
+    end: u64,
+    since: Duration,
+}
+
+impl Receiver<'_> {
+    /// One connection: draws parts until there are none.
+    pub(super) async fn connection(
+        &self,
+        shared: &Shared<'_>,
+        mut first: Option<(Flight, Reply, AdaptivePermit)>,
+    ) -> Result<(), Stopped> {
+        let mut backoff = Backoff::new(self.options.patience);
+        // The first connection's memory is reserved with the window.
+        let (is_first, mut memory) = (first.is_some(), None);
+        loop {
+            // Before looking, so that no movement is missed in between.
+            let moved = shared.moved.notified();
+            let (flight, outcome) = match first.take() {
+                Some((flight, body, permit)) => {
+                    (flight, self.take(shared, (flight, permit), body, &mut backoff).await)
+                }
+                None => match self.turn(shared, is_first, &mut memory).await {
+                    Turn::Whole => return Ok(()),
+                    Turn::Wait => {
+                        let _ = tokio::time::timeout(WAIT_MAX, moved).await;
+                        continue;
+                    }
+                    Turn::Fetch(drawn) => (drawn.0, self.fetch(shared, drawn, &mut backoff).await),
+                },
+            };
+            shared.parts.lock().abandon(flight);
+            shared.moved.notify_waiters();
+            match outcome {
+                Ok(()) => self.fit_parts(&mut shared.parts.lock()),
+                Err(Broken::GivenUp) => self.attempt.inner.counters.recycled.add(1),
+                Err(Broken::Failed(failure)) => self.pause(shared, failure, &mut backoff).await?,
+            }
+        }
+    }
+
+    /// Waits until this connection may fetch, and draws a part for it.
+    async fn turn(
+        &self,
+        shared: &Shared<'_>,
+        is_first: bool,
+        memory: &mut Option<Reservation>,
+    ) -> Turn {
+        let mut ended = pin!(shared.ended.notified());
+        ended.as_mut().enable();
+        if matches!(self.peek(shared), Turn::Whole) {
+            return Turn::Whole;
+        }
+        if !is_first && memory.is_none() {
+            let Ok(reserved) = self.attempt.inner.memory.try_reserve(CONNECTION_BYTES) else {
+                return Turn::Wait;
+            };
+            *memory = Some(reserved);
+        }
+        let permit = match select(pin!(self.site.connections.acquire()), ended).await {
+            Either::Left((permit, _)) => permit,
+            Either::Right(_) => return Turn::Whole,
+        };
+        let mut parts = shared.parts.lock();
+        parts.hashed(shared.hashed.load(Ordering::Acquire));
+        match parts.next(self.clock.now()) {
+            Next::Fetch { flight, range } => Turn::Fetch((flight, range, permit)),
+            Next::Wait => Turn::Wait,
+            Next::Whole => Turn::Whole,
+        }
+    }
+
+    /// Whether every byte is here; tells the others.
+    fn peek(&self, shared: &Shared<'_>) -> Turn {
+        let parts = shared.parts.lock();
+        if parts.is_whole() {
+            shared.ended.notify_waiters();
+            return Turn::Whole;
+        }
+        Turn::Wait
+    }
+
+    async fn fetch(
+        &self,
+        shared: &Shared<'_>,
+        (flight, range, permit): Drawn,
+        backoff: &mut Backoff,
+    ) -> Result<(), Broken> {
+        let known = shared.known.lock().clone();
+        match self.asker.ask(Some(range), &known).await? {
+            Answer::Part { body, validator, .. } => {
+                // A mark that was missing before guards from now on.
+                if known.guard().is_none() {
+                    *shared.known.lock() = validator;
+                }
+                self.take(shared, (flight, permit), body, backoff).await
+            }
+            Answer::Whole { .. } | Answer::Empty { .. } => {
+                let message = "the server answered a range with the whole object";
+                Err(Failure::BadRange(Error::new(ErrorKind::Network, message)).into())
+            }
+        }
+    }
+
+    /// Takes the frames of a reply in.
+    async fn take(
+        &self,
+        shared: &Shared<'_>,
+        (flight, mut permit): (Flight, AdaptivePermit),
+        mut body: Reply,
+        backoff: &mut Backoff,
+    ) -> Result<(), Broken> {
+        let mut came = false;
+        let mut unclaimed = None;
+        let result = loop {
+            let frame = match tokio::time::timeout(LOOK_EVERY, body.frame()).await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => break Err(self.broken(error).into()),
+                Ok(None) => break self.ended(shared, flight, came),
+                Err(_) if self.is_better_given_up(shared, flight) => break Err(Broken::GivenUp),
+                Err(_) => continue,
+            };
+            let Ok(bytes) = frame.into_data() else { continue };
+            if let Some(limiter) = &self.attempt.limiter {
+                limiter.acquire(bytes.len() as u64).await;
+            }
+            came = true;
+            backoff.reset();
+            permit.progress(bytes.len() as u64);
+            match self.write(shared, flight, bytes, &mut unclaimed).await {
+                Ok(true) => break Ok(()),
+                Ok(false) if self.is_better_given_up(shared, flight) => break Err(Broken::GivenUp),
+                Ok(false) => {}
+                Err(error) => break Err(Failure::Fatal(error).into()),
+            }
+        };
+        let claimed = unclaimed.map_or(Ok(()), |unclaimed| self.claim(&unclaimed));
+        result.and(claimed.map_err(|error| Failure::Fatal(error).into()))
+    }
+
+    fn is_better_given_up(&self, shared: &Shared<'_>, flight: Flight) -> bool {
+        let connections = &self.site.connections;
+        let parts = shared.parts.lock();
+        if connections.limit() < connections.in_flight() {
+            return parts.is_large(flight);
+        }
+        parts.is_slow(flight, self.clock.now())
+            && self.recycled.fetch_add(1, Ordering::Relaxed) < RECYCLES_MAX
+    }
+
+    /// The end of a well-framed reply: that of the object if its size is not known; otherwise the server
+    /// has shortened the range, as it may, and the rest is drawn again.
+    fn ended(&self, shared: &Shared<'_>, flight: Flight, came: bool) -> Result<(), Broken> {
+        let mut parts = shared.parts.lock();
+        let at = parts.position(flight);
+        match (shared.total, at) {
+            (None, Some(rest)) => parts.end_at(rest.start()),
+            (Some(_), Some(_)) if !came => {
+                let error = Error::new(ErrorKind::Network, "an answer without a byte");
+                return Err(Failure::Transient { wish: None, error }.into());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Writes a frame where it belongs and hands it to the hash; returns whether the part is done.
+    async fn write(
+        &self,
+        shared: &Shared<'_>,
+        flight: Flight,
+        bytes: Bytes,
+        unclaimed: &mut Option<Unclaimed>,
+    ) -> Result<bool, Error> {
+        self.fetched_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.attempt.inner.counters.fetched_bytes.add(bytes.len() as u64);
+        let Some(wanted) = shared.parts.lock().position(flight) else {
+            self.surplus_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            return Ok(true);
+        };
+        let keep = wanted.len().min(bytes.len() as u64);
+        // Another connection has taken the rest over while this one was on its way.
+        self.surplus_bytes.fetch_add(bytes.len() as u64 - keep, Ordering::Relaxed);
+        let (offset, bytes) = (wanted.start(), bytes.slice(..keep as usize));
+        shared.writer.write_at(&bytes, offset)?;
+        let now = self.clock.now();
+        let claim = unclaimed.get_or_insert(Unclaimed { start: offset, end: offset, since: now });
+        claim.end = offset + keep;
+        if UNCLAIMED_BYTES_MAX <= claim.end - claim.start || UNCLAIMED_TIME_MAX <= now - claim.since
+        {
+            self.claim(claim)?;
+            *unclaimed = None;
+        }
+        let (arrival, done_bytes) = {
+            let mut parts = shared.parts.lock();
+            (parts.arrived(flight, keep, now), parts.ledger().bytes())
+        };
+        self.hash(shared, Frame { offset, bytes }).await;
+        (self.tell)(Event::Progress { done_bytes, total_bytes: shared.total });
+        Ok(arrival.done)
+    }
+
+    fn claim(&self, unclaimed: &Unclaimed) -> Result<(), Error> {
+        let range = ByteRange::new(unclaimed.start, unclaimed.end);
+        range.map_or(Ok(()), |range| Ok(self.journal.written(range)?))
+    }
+
+    /// Hands a frame to the hash. Waits while that is behind, which holds the network back.
+    async fn hash(&self, shared: &Shared<'_>, mut frame: Frame) {
+        loop {
+            let moved = shared.moved.notified();
+            match shared.hasher.push(frame) {
+                Ok(()) => return,
+                Err(refused) => frame = refused,
+            }
+            let _ = tokio::time::timeout(WAIT_MAX, moved).await;
+        }
+    }
+
+    /// Waits before the next attempt, or ends the transfer.
+    async fn pause(
+        &self,
+        shared: &Shared<'_>,
+        failure: Failure,
+        backoff: &mut Backoff,
+    ) -> Result<(), Stopped> {
+        let (wish, error) = match failure {
+            Failure::Transient { wish, error } => (wish, error),
+            Failure::Changed(changed) => {
+                let error = Error::new(ErrorKind::Network, "the object changed").because(changed);
+                return Err(Stopped::Changed(error));
+            }
+            Failure::BadRange(error) => return Err(Stopped::BadRange(error)),
+            Failure::Fatal(error) => return Err(Stopped::Failed(error)),
+        };
+        // What came without ranges cannot be gone on with: from the first byte again.
+        if !shared.known.lock().can_resume() {
+            return Err(Stopped::Changed(error));
+        }
+        let wait = backoff.next(seam::chance(), wish);
+        let Some(wait) = wait else { return Err(Stopped::Failed(error)) };
+        self.attempt.inner.counters.retries.add(1);
+        (self.tell)(Event::Retry { attempt: backoff.attempts(), wait, reason: told(&error) });
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    fn broken(&self, error: BodyError) -> Failure {
+        if matches!(error, BodyError::Stalled { .. }) {
+            self.attempt.inner.counters.stalls.add(1);
+        }
+        let error = Error::new(ErrorKind::Network, "the answer broke off").because(error);
+        Failure::Transient { wish: None, error }
+    }
+}

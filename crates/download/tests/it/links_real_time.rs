@@ -1,0 +1,46 @@
+//! Links that are capped, distant, uneven, and servers that collapse: how much of what they can give comes.
+//!
+//! The rates are measured, so machine and neighbors count: here the bounds are loose, and the suite
+//! `download` of `cargo xtask perf` judges by the gates.
+
+use std::time::{Duration, Instant};
+
+use download::{FetchOptions, Job};
+use testkit::{Blob, Options, Origin};
+
+/// Fetches `size` bytes and returns the bytes per second.
+fn rate(size: u64, options: &FetchOptions, prepare: impl FnOnce(&Origin)) -> f64 {
+    let blob = Blob::new("m", size, 5);
+    let origin =
+        Origin::start(Options { blobs: vec![blob.clone()], ..Options::default() }).unwrap();
+    prepare(&origin);
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("http://{}/m", origin.address()).parse().unwrap();
+    let job = Job::new(url, folder.path().join("m"));
+    let start = Instant::now();
+    let fetched = crate::world::fetch(&job, options, |_| ()).unwrap();
+    assert_eq!(blob.digests().sha256, fetched.digest.to_string());
+    size as f64 / start.elapsed().as_secs_f64()
+}
+
+#[test]
+fn connections_that_are_capped_are_used_in_numbers() {
+    let rate = rate(60_000_000, &FetchOptions::default(), |origin| {
+        origin.update(|settings| settings.connection_bandwidth = Some(2_000_000));
+    });
+    // One connection would get 2 MB/s.
+    assert!(12e6 < rate, "{rate:.0} B/s");
+}
+
+#[test]
+fn a_connection_that_is_slow_does_not_hold_up_the_end() {
+    let start = Instant::now();
+    let rate = rate(40_000_000, &FetchOptions::default(), |origin| {
+        origin.update(|settings| {
+            settings.connection_bandwidth = Some(4_000_000);
+            settings.latency = Duration::from_millis(10);
+            settings.faults = vec!["cap=100KB/s#2".parse().unwrap()];
+        });
+    });
+    assert!(8e6 < rate && start.elapsed() < Duration::from_secs(10), "{rate:.0} B/s");
+}

@@ -1,0 +1,77 @@
+//! Many files, and many who want the same one.
+
+use std::sync::{Arc, Mutex};
+
+use download::{Downloader, Event, How, Job};
+use pool::http::Client;
+use testkit::{Blob, Options, Origin};
+
+use crate::world::{World, client_options, options};
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(future)
+}
+
+#[test]
+fn small_files_come_together_and_critical_ones_first() {
+    let blobs: Vec<_> = (0..60).map(|k| Blob::new(format!("f{k}"), 100 * k, k)).collect();
+    let origin = Origin::start(Options { blobs: blobs.clone(), ..Options::default() }).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let jobs = blobs.iter().enumerate().map(|(k, blob)| {
+        let url = format!("http://{}/{}", origin.address(), blob.name());
+        let class = if k < 50 { 1 } else { 0 };
+        Job { class, ..Job::new(url.parse().unwrap(), folder.path().join(blob.name())) }
+    });
+    let jobs: Vec<_> = jobs.collect();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let ended = Arc::clone(&order);
+    let results = block_on(async {
+        let options = download::FetchOptions { files_max: 1, ..options() };
+        let downloader = Downloader::new(Client::new(client_options()), options);
+        let note = move |k, _: &_| ended.lock().unwrap().push(k);
+        downloader.fetch_all(jobs, |_, _: Event| (), note).await
+    });
+    for (blob, result) in blobs.iter().zip(results) {
+        let fetched = result.unwrap();
+        assert_eq!(blob.size(), fetched.bytes);
+        assert_eq!(blob.digests().sha256, fetched.digest.to_string());
+        let bytes = std::fs::read(folder.path().join(blob.name())).unwrap();
+        let mut expected = vec![0; bytes.len()];
+        blob.fill(0, &mut expected);
+        assert_eq!(expected, bytes);
+    }
+    let order = order.lock().unwrap();
+    // The first one was started before the others were there.
+    assert!(order[1..11].iter().all(|&k| 50 <= k), "{order:?}");
+    assert_eq!(60, folder.path().read_dir().unwrap().count(), "nothing else is left");
+}
+
+#[test]
+fn who_asks_for_the_same_file_waits_for_the_one_who_fetches_it() {
+    for with_digest in [true, false] {
+        let world = World::new(&[]);
+        world.origin.update(|settings| settings.bandwidth = Some(20_000_000));
+        let job = world.job(with_digest);
+        let results = block_on(async {
+            let downloader = Downloader::new(Client::new(client_options()), options());
+            downloader.fetch_all(vec![job; 4], |_, _: Event| (), |_, _| ()).await
+        });
+        let how: Vec<_> = results.into_iter().map(|result| result.unwrap().how).collect();
+        assert_eq!(1, how.iter().filter(|&&how| how == How::Fetched).count(), "{how:?}");
+        assert_eq!(3, how.iter().filter(|&&how| how == How::Unchanged).count(), "{how:?}");
+        assert_eq!(Some(true), world.is_right());
+        let sent = world.origin.stats().sent_bytes;
+        // Each may ask its first question before it sees the others.
+        assert!(sent < world.blob.size() * 3 / 2, "{sent}");
+    }
+}
+
+#[test]
+fn a_file_that_is_here_and_right_is_not_asked_for() {
+    let world = World::new(&[]);
+    crate::world::fetch(&world.job(true), &options(), |_| ()).unwrap();
+    world.origin.reset();
+    let fetched = crate::world::fetch(&world.job(true), &options(), |_| ()).unwrap();
+    assert_eq!((How::Unchanged, 0), (fetched.how, world.origin.stats().requests));
+}
