@@ -1,0 +1,1 @@
+//! Events, byte by byte.

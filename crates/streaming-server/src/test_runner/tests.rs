@@ -1,0 +1,3 @@
+//! The runner against the table that a server calls it with.
+
+use super::*;
