@@ -101,8 +101,7 @@ impl Admission {
         if state.draining {
             return Err(Refusal::Draining);
         }
-        let job =
-            Job { class: entry.class, cost: entry.cost, ..Job::new(entry.key, Some(sender)) };
+        let job = Job { class: entry.class, cost: entry.cost, ..Job::new(entry.key, Some(sender)) };
         let pushed = state.scheduler.push(job, now).map_err(|_| Refusal::Full)?;
         state.start_all(now);
         drop(state);

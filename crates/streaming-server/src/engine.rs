@@ -8,7 +8,7 @@ mod thread;
 
 use std::time::Instant;
 
-use self::table::Table;
+pub(crate) use self::table::Table;
 pub(crate) use self::thread::{Engine, Factory};
 use crate::runner::{FinishReason, Push, SequenceId, Token};
 

@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn nothing_else_is_read() {
-        for text in ["", "cut", "cut@", "cut@-1", "cut@1=2ms", "stall@1", "stall@1=2", "status=200"] {
+        for text in ["", "cut", "cut@", "cut@-1", "cut@1=2ms", "stall@1", "stall@1=2", "status=200"]
+        {
             assert!(text.parse::<Fault>().is_err(), "{text}");
         }
     }

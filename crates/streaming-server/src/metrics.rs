@@ -179,11 +179,7 @@ impl Metrics {
             ("request_decode_time_seconds", "From the first token to the last", &self.decode),
             ("request_inference_time_seconds", "From the start to the last", &self.inference),
             ("request_prompt_tokens", "Prompt tokens of a request", &self.request_prompt_tokens),
-            (
-                "request_generation_tokens",
-                "Tokens of a request",
-                &self.request_generation_tokens,
-            ),
+            ("request_generation_tokens", "Tokens of a request", &self.request_generation_tokens),
             ("request_params_max_tokens", "max_tokens of a request", &self.request_tokens_max),
         ] {
             text.histogram(&format!("vllm:{name}"), help, histogram);
@@ -193,7 +189,11 @@ impl Metrics {
     /// What nobody else has.
     fn write_own(&self, text: &mut Text) {
         for (name, help, histogram) in [
-            ("stream_emit_to_write_seconds", "Produced to taken by the kernel", &self.emit_to_write),
+            (
+                "stream_emit_to_write_seconds",
+                "Produced to taken by the kernel",
+                &self.emit_to_write,
+            ),
             ("stream_tokens_per_write", "Tokens that left together", &self.tokens_per_write),
             ("stream_backlog_bytes", "Held for a client when it was written", &self.backlog_bytes),
             ("cancel_latency_seconds", "Client gone to runner told", &self.cancel_latency),
@@ -203,7 +203,12 @@ impl Metrics {
             text.histogram(name, help, histogram);
         }
         let stalled = self.stalled.get();
-        text.plain("stream_stalled_total", "counter", "Clients cut because they read nothing", stalled);
+        text.plain(
+            "stream_stalled_total",
+            "counter",
+            "Clients cut because they read nothing",
+            stalled,
+        );
         let restarts = self.runner_restarts.get();
         text.plain("runner_restarts_total", "counter", "Runners that failed", restarts);
         let open = self.connections.get();
@@ -243,7 +248,8 @@ impl Text {
 
     fn value(&mut self, name: &str, labels: &str, value: u64) {
         let comma = if labels.is_empty() { "" } else { "," };
-        let _ = writeln!(self.out, "{name}{{model_name=\"{}\"{comma}{labels}}} {value}", self.model);
+        let _ =
+            writeln!(self.out, "{name}{{model_name=\"{}\"{comma}{labels}}} {value}", self.model);
     }
 
     fn plain(&mut self, name: &str, kind: &str, help: &str, value: u64) {
@@ -283,9 +289,9 @@ mod tests {
         let metrics = Metrics::default();
         metrics.first_token.observe(20_000_000);
         for line in metrics.to_text("test", 0, 0).lines() {
-            let is_sample = line.split_once("} ").is_some_and(|(name, value)| {
-                name.contains('{') && value.parse::<f64>().is_ok()
-            });
+            let is_sample = line
+                .split_once("} ")
+                .is_some_and(|(name, value)| name.contains('{') && value.parse::<f64>().is_ok());
             assert!(line.starts_with("# ") || is_sample, "{line}");
         }
     }

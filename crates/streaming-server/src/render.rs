@@ -177,7 +177,9 @@ pub(crate) fn told_logprob(logprob: f32) -> f32 {
 pub(crate) fn error_of(failure: Failure) -> ApiError {
     match failure {
         Failure::Panicked => ApiError::server("the runner failed; send the request again"),
-        Failure::Stuck => ApiError::server("the runner took no step for too long; send the request again"),
+        Failure::Stuck => {
+            ApiError::server("the runner took no step for too long; send the request again")
+        }
         Failure::Absent => ApiError::server("there is no runner; send the request later"),
         Failure::Draining => ApiError::draining(),
     }

@@ -111,9 +111,13 @@ impl Filter {
     /// Leaves the unfinished character at the end, if there is one, and nothing before it.
     fn keep_unfinished(&mut self) {
         let last = self.partial.utf8_chunks().last();
-        let keep = last.map_or(0, |chunk| {
-            if is_unfinished(chunk.invalid()) { chunk.invalid().len() } else { 0 }
-        });
+        let keep =
+            last.map_or(
+                0,
+                |chunk| {
+                    if is_unfinished(chunk.invalid()) { chunk.invalid().len() } else { 0 }
+                },
+            );
         self.partial.drain(..self.partial.len() - keep);
     }
 

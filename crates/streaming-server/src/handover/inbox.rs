@@ -26,9 +26,14 @@ pub(crate) struct Start {
 pub(crate) enum Command {
     Start(Box<Start>),
     /// Its client has gone, at so many nanoseconds since the server's start.
-    Cancel { request: u64, gone_ns: u64 },
+    Cancel {
+        request: u64,
+        gone_ns: u64,
+    },
     /// Its stream has room again.
-    Resume { request: u64 },
+    Resume {
+        request: u64,
+    },
 }
 
 /// How long to wait for commands.
@@ -80,6 +85,7 @@ impl Inbox {
     pub(crate) fn take(&self, commands: &mut Vec<Command>, until: Until) -> bool {
         let mut state = self.state.lock();
         loop {
+            // What was posted before the end is still obeyed.
             if !state.commands.is_empty() || state.closed {
                 break;
             }
@@ -97,7 +103,7 @@ impl Inbox {
         }
         state.sleeping = false;
         commands.append(&mut state.commands);
-        !state.closed
+        !state.closed || !commands.is_empty()
     }
 
     /// The runner is being called since `now_ns`, or no more (0).

@@ -73,8 +73,13 @@ impl Template {
             Api::Chat => b"\"delta\":{\"content\":\"",
         };
         let opens = heads.iter().map(|head| [head, text].concat().into_boxed_slice()).collect();
-        let mut template =
-            Self { shape, heads, opens, plain_end: Box::default(), event: event.into_bytes().into() };
+        let mut template = Self {
+            shape,
+            heads,
+            opens,
+            plain_end: Box::default(),
+            event: event.into_bytes().into(),
+        };
         let mut plain_end = Vec::new();
         template.close_text(&mut plain_end);
         plain_end.extend_from_slice(b"null");

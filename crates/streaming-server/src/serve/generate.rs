@@ -49,7 +49,8 @@ pub(super) async fn generate(
         core.metrics.refused_invalid.add(1);
     })?;
     let permit = admit(core, &ask).await.inspect_err(|_| visit.end())?;
-    let usage = Usage { prompt_tokens: ask.prompts.iter().map(Prompt::tokens).sum(), completion_tokens: 0 };
+    let usage =
+        Usage { prompt_tokens: ask.prompts.iter().map(Prompt::tokens).sum(), completion_tokens: 0 };
     core.metrics.prompt_tokens.add(usage.prompt_tokens);
     core.metrics.request_prompt_tokens.observe(usage.prompt_tokens);
     core.metrics.request_tokens_max.observe(ask.tokens_max);

@@ -94,7 +94,12 @@ impl fmt::Debug for Generation {
 
 impl Generation {
     /// Gives a request to the runner.
-    pub(super) fn start(core: &Arc<Core>, outlet: &Arc<Outlet>, request: u64, order: Order) -> Self {
+    pub(super) fn start(
+        core: &Arc<Core>,
+        outlet: &Arc<Outlet>,
+        request: u64,
+        order: Order,
+    ) -> Self {
         let now_ns = core.clock.now_ns();
         let Order { sequences, stops, held, permit, mut visit } = order;
         core.metrics.queued.observe(now_ns.saturating_sub(visit.arrived_ns));

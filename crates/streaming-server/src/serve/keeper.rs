@@ -24,8 +24,7 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(local: &Arc<Local>) -> Self {
         let options = &local.core.options;
-        let shortest =
-            options.stall_timeout.min(options.keep_alive).min(options.runner_timeout);
+        let shortest = options.stall_timeout.min(options.keep_alive).min(options.runner_timeout);
         let period = (shortest / 4).clamp(PERIOD_MIN, PERIOD_MAX);
         Self { local: Arc::clone(local), period, epoch: local.core.engine.epoch() }
     }

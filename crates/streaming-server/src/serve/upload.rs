@@ -1,8 +1,8 @@
 //! Bodies of requests, within limits.
 
+use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
-use http_body_util::BodyExt;
 use memory::Reservation;
 
 use super::Core;
@@ -12,10 +12,7 @@ use crate::wire::ApiError;
 const STEP_BYTES: u64 = 64 << 10;
 
 /// Reads a body, and what it holds of the budget.
-pub(super) async fn read(
-    core: &Core,
-    body: Incoming,
-) -> Result<(Vec<u8>, Reservation), ApiError> {
+pub(super) async fn read(core: &Core, body: Incoming) -> Result<(Vec<u8>, Reservation), ApiError> {
     let timeout = core.options.body_timeout;
     let read = tokio::time::timeout(timeout, read_all(core, body)).await;
     read.unwrap_or_else(|_| {

@@ -62,7 +62,8 @@ impl Ask {
         let mut request = parse(body)?;
         let prompts = request.prompt.take().map(|prompts| prompts.0).unwrap_or_default();
         if prompts.is_empty() {
-            let message = "`prompt` is missing or empty: give a string, a list of strings or tokens";
+            let message =
+                "`prompt` is missing or empty: give a string, a list of strings or tokens";
             return Err(ApiError::invalid("prompt", message));
         }
         if request.logprobs == Some(Logprobs::Flag(true)) {
@@ -120,11 +121,7 @@ fn field(path: &Path) -> Option<String> {
     })
 }
 
-fn check(
-    request: GenerateRequest,
-    prompts: Vec<Prompt>,
-    tokens_max: u64,
-) -> Result<Ask, ApiError> {
+fn check(request: GenerateRequest, prompts: Vec<Prompt>, tokens_max: u64) -> Result<Ask, ApiError> {
     let n = count("n", request.n.unwrap_or(1), CHOICES_MAX as u64)? as usize;
     if CHOICES_MAX < prompts.len().saturating_mul(n) {
         let asked = prompts.len().saturating_mul(n);
@@ -171,11 +168,7 @@ fn count(name: &str, value: u64, max: u64) -> Result<u64, ApiError> {
     Err(ApiError::invalid(name, format!("`{name}` is {value}, from 1 to {max}")))
 }
 
-fn within(
-    name: &str,
-    value: f32,
-    range: std::ops::RangeInclusive<f32>,
-) -> Result<f32, ApiError> {
+fn within(name: &str, value: f32, range: std::ops::RangeInclusive<f32>) -> Result<f32, ApiError> {
     if range.contains(&value) {
         return Ok(value);
     }
@@ -218,7 +211,10 @@ fn check_stops(stops: Vec<String>) -> Result<Arc<[Box<str>]>, ApiError> {
         return refuse(format!("{} stop strings, at most {STOPS_MAX}", stops.len()));
     }
     if let Some(stop) = stops.iter().find(|stop| !(1..=STOP_BYTES_MAX).contains(&stop.len())) {
-        return refuse(format!("a stop string of {} bytes, from 1 to {STOP_BYTES_MAX}", stop.len()));
+        return refuse(format!(
+            "a stop string of {} bytes, from 1 to {STOP_BYTES_MAX}",
+            stop.len()
+        ));
     }
     Ok(stops.into_iter().map(String::into_boxed_str).collect())
 }

@@ -48,11 +48,7 @@ struct Told<'a> {
 }
 
 impl ApiError {
-    fn new(
-        status: StatusCode,
-        kind: &'static str,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    fn new(status: StatusCode, kind: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         let message = message.into();
         Self { status, kind, message, param: None, retry_after: None, allow: None }
     }
