@@ -83,6 +83,7 @@ mod tests {
         assert_eq!(Some('a'), arena.remove(first));
         let second = arena.insert('b');
         assert_eq!((None, Some(&'b')), (arena.get(first), arena.get(second)));
-        assert_eq!((None, None, 1), (arena.remove(first), arena.get_mut(first), arena.len()));
+        assert_eq!((None, None), (arena.remove(first), arena.get_mut(first)));
+        assert_eq!(1, arena.len());
     }
 }

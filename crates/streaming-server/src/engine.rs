@@ -21,7 +21,7 @@ pub struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    fn new(table: &'a mut Table, now: Instant, now_ns: u64) -> Self {
+    pub(crate) fn new(table: &'a mut Table, now: Instant, now_ns: u64) -> Self {
         Self { table, now, now_ns }
     }
 

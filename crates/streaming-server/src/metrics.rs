@@ -5,7 +5,7 @@ mod histogram;
 use std::fmt::Write;
 
 pub(crate) use self::histogram::Histogram;
-use crate::sync::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A count that only grows.
 #[derive(Debug, Default)]
@@ -154,6 +154,9 @@ impl Metrics {
     /// What vLLM calls so, so that its dashboards work.
     fn write_vllm(&self, text: &mut Text) {
         text.plain("vllm:kv_cache_usage_perc", "gauge", "There is no such cache", 0);
+        for name in ["vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total"] {
+            text.plain(name, "counter", "There is no such cache", 0);
+        }
         let prompt = self.prompt_tokens.get();
         text.plain("vllm:prompt_tokens_total", "counter", "Prompt tokens", prompt);
         let generated = self.generation_tokens.get();

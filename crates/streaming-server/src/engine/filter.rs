@@ -49,10 +49,10 @@ pub(crate) struct Filter {
 impl Filter {
     /// A filter that ends at any of these strings, none of which is empty.
     pub(crate) fn new(strings: &Arc<[Box<str>]>) -> Self {
-        let stop = |string: &Box<str>| Stop { fallbacks: fallbacks(string.as_bytes()), matched: 0 };
+        let stop = |string: &str| Stop { fallbacks: fallbacks(string.as_bytes()), matched: 0 };
         Self {
             strings: Arc::clone(strings),
-            stops: strings.iter().map(stop).collect(),
+            stops: strings.iter().map(|string| stop(string)).collect(),
             held: Vec::new(),
             partial: Vec::new(),
         }

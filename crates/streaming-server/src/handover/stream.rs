@@ -39,17 +39,12 @@ pub(crate) struct Pending {
 impl Pending {
     /// Whether there is anything to be said.
     pub(crate) fn is_empty(&self) -> bool {
-        self.pieces.len() == self.piece_at && self.failure.is_none()
+        self.is_drained() && self.failure.is_none()
     }
 
     /// Whether all pieces were taken.
     pub(crate) fn is_drained(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Pieces that wait.
-    fn len(&self) -> usize {
-        self.pieces.len() - self.piece_at
+        self.pieces.len() == self.piece_at
     }
 
     /// Takes the first piece.
@@ -102,7 +97,7 @@ impl Stream {
     /// Adds what a step has for it.
     pub(super) fn deliver(&self, text: &[u8], pieces: &[Piece], emitted_ns: u64) {
         let mut pending = self.pending.lock();
-        if pending.len() == 0 {
+        if pending.is_drained() {
             pending.settle();
             pending.oldest_ns = emitted_ns;
         }
@@ -125,7 +120,7 @@ impl Stream {
     /// Asks for a comment if it has been silent since before `since_ns`.
     pub(crate) fn remind(&self, since_ns: u64, now_ns: u64) {
         let mut pending = self.pending.lock();
-        if pending.last_ns < since_ns && pending.len() == 0 {
+        if pending.last_ns < since_ns && pending.is_drained() {
             pending.last_ns = now_ns;
             pending.comment_due = true;
             pending.wake();

@@ -1,6 +1,6 @@
 //! Counts by size.
 
-use crate::sync::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The most bounds that a histogram has.
 const BOUNDS_MAX: usize = 24;

@@ -171,7 +171,7 @@ impl Drop for Entry<'_> {
 /// Gives the steps of the runner to the streams, for ever.
 async fn deliver(outlet: Arc<Outlet>) {
     let mut steps = Steps::default();
-    poll_fn(|cx| {
+    poll_fn::<(), _>(|cx| {
         if outlet.poll_take(cx, &mut steps).is_ready() {
             outlet.deliver(&mut steps);
             // Whoever was woken has a turn before the next steps.
@@ -179,5 +179,5 @@ async fn deliver(outlet: Arc<Outlet>) {
         }
         Poll::Pending
     })
-    .await
+    .await;
 }

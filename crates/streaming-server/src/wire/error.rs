@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use serde::Serialize;
+use serde_json::json;
 
 /// What a request is answered that cannot be served.
 ///
@@ -31,20 +31,6 @@ pub struct ApiError {
     pub retry_after: Option<Duration>,
     /// The methods that the route allows.
     pub allow: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct Envelope<'a> {
-    error: Told<'a>,
-}
-
-#[derive(Serialize)]
-struct Told<'a> {
-    message: &'a str,
-    #[serde(rename = "type")]
-    kind: &'a str,
-    param: Option<&'a str>,
-    code: &'a str,
 }
 
 impl ApiError {
@@ -141,12 +127,9 @@ impl ApiError {
     /// The body of the reply, on one line.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let told = Told {
-            message: &self.message,
-            kind: self.kind,
-            param: self.param.as_deref(),
-            code: self.kind,
-        };
-        serde_json::to_string(&Envelope { error: told }).expect("strings are JSON")
+        json!({ "error": {
+            "message": self.message, "type": self.kind, "param": self.param, "code": self.kind,
+        } })
+        .to_string()
     }
 }
