@@ -58,6 +58,10 @@ impl Serving {
     /// # Errors
     ///
     /// What the system says.
+    ///
+    /// # Panics
+    ///
+    /// Never: the pipes were asked for.
     pub fn start(kind: Kind, interval: Duration, aligned: bool) -> io::Result<Self> {
         let word = match kind {
             Kind::Server => "server",
@@ -118,6 +122,10 @@ pub fn leave_the_servers_core() {
 }
 
 /// Serves, if this process was started for it; does not return then.
+///
+/// # Panics
+///
+/// When it was started with other words than [`Serving::start`] gives, or the kernel has no sockets.
 pub fn serve_if_told() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [word, kind, interval, aligned] = args.as_slice() else { return };

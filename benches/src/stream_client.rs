@@ -12,6 +12,10 @@ use crate::stream_direct::monotonic_ns;
 /// Bytes of one read.
 const READ_BYTES: usize = 256 << 10;
 
+/// What stands before a token's number, and before the instant at which it was due.
+const TOKEN: &[u8] = b"\"token_";
+const DUE: &[u8] = b"\"due_ns\":";
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
@@ -79,6 +83,10 @@ struct Connection {
     tail_bytes: usize,
     /// Bytes from the start of an event to its token's number.
     head_bytes: usize,
+    /// Bytes from the end of that number to the instant at which it was due.
+    due_bytes: usize,
+    /// Where that stands in the event that was read last.
+    due_at: usize,
     first_ns: u64,
     last_ns: u64,
     last_due_ns: u64,
@@ -188,6 +196,8 @@ impl Connection {
             expected: 0,
             tail_bytes: 0,
             head_bytes: 0,
+            due_bytes: 0,
+            due_at: 0,
             first_ns: 0,
             last_ns: 0,
             last_due_ns: 0,
@@ -256,7 +266,7 @@ impl Connection {
     fn read_events(&mut self, load: Load, now_ns: u64, outcome: &mut Outcome) {
         let events = std::mem::take(&mut self.events);
         let mut rest = &events[..];
-        while let Some((number, after)) = self.number(rest, load.stamped) {
+        while let Some((number, after)) = self.number(rest) {
             if number == Some(self.expected) {
                 outcome.tokens += 1;
             } else if number.is_some() {
@@ -270,7 +280,7 @@ impl Connection {
                 }
             }
             if load.stamped && number.is_some() {
-                let due_ns = field(&rest[..after], b"\"due_ns\":").expect("stamps were asked for");
+                let due_ns = decimal(&rest[self.due_at..]).expect("stamps were asked for");
                 self.last_due_ns = due_ns;
                 outcome.late_ns.push(now_ns.saturating_sub(due_ns));
             }
@@ -282,45 +292,51 @@ impl Connection {
     }
 
     /// The number of the first event's token, if it has one, and where the next event begins.
-    fn number(&mut self, rest: &[u8], stamped: bool) -> Option<(Option<u64>, usize)> {
-        if 0 < self.tail_bytes && !stamped {
-            if let Some(fast) = self.number_fast(rest) {
-                return Some(fast);
-            }
+    fn number(&mut self, rest: &[u8]) -> Option<(Option<u64>, usize)> {
+        if 0 < self.tail_bytes
+            && let Some(fast) = self.number_fast(rest)
+        {
+            return Some(fast);
         }
         let end = find(rest, b"\n\n")? + 2;
         let event = &rest[..end];
         self.done |= event.starts_with(b"data: [DONE]");
-        let Some(at) = find(event, b"\"token_").map(|at| at + 7) else { return Some((None, end)) };
-        let digits = event[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let Some(at) = find(event, TOKEN).map(|at| at + TOKEN.len()) else {
+            return Some((None, end));
+        };
+        let after = at + digits(&event[at..]);
         self.head_bytes = at;
-        self.tail_bytes = end - at - digits;
-        Some((decimal(&event[at..at + digits]), end))
+        self.tail_bytes = end - after;
+        self.due_bytes = find(&event[after..], DUE).map_or(0, |due| due + DUE.len());
+        self.due_at = after + self.due_bytes;
+        Some((decimal(&event[at..]), end))
     }
 
     /// The same where the event is built as the one before it.
-    fn number_fast(&self, rest: &[u8]) -> Option<(Option<u64>, usize)> {
-        let number = rest.get(self.head_bytes..)?;
-        if &rest[self.head_bytes - 7..self.head_bytes] != b"\"token_" {
-            return None;
-        }
-        let digits = number.iter().position(|byte| !byte.is_ascii_digit())?;
-        let end = self.head_bytes + digits + self.tail_bytes;
-        (rest.get(end - 2..end)? == b"\n\n").then(|| (decimal(&number[..digits]), end))
+    fn number_fast(&mut self, rest: &[u8]) -> Option<(Option<u64>, usize)> {
+        let at = self.head_bytes;
+        let number = rest.get(at..)?;
+        let after = at + digits(number);
+        let end = after + self.tail_bytes;
+        let due_at = after + self.due_bytes;
+        let is_alike = &rest[at - TOKEN.len()..at] == TOKEN
+            && rest.get(end - 2..end)? == b"\n\n"
+            && (self.due_bytes == 0 || &rest[due_at - DUE.len()..due_at] == DUE);
+        self.due_at = due_at;
+        is_alike.then(|| (decimal(number), end))
     }
 }
 
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    Some(digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+/// How many digits the bytes begin with.
+fn digits(bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(bytes.len())
 }
 
-fn field(event: &[u8], name: &[u8]) -> Option<u64> {
-    let from = find(event, name)? + name.len();
-    let digits = event[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-    decimal(&event[from..from + digits])
+/// The number that the bytes begin with.
+fn decimal(bytes: &[u8]) -> Option<u64> {
+    let digits = &bytes[..digits(bytes)];
+    let value = |number, digit: &u8| number * 10 + u64::from(digit - b'0');
+    (!digits.is_empty()).then(|| digits.iter().fold(0, value))
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

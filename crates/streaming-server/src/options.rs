@@ -49,7 +49,7 @@ pub struct Options {
     /// A runner that takes so long for a step is given up: its requests fail, another is started.
     /// 30 s unless set.
     pub runner_timeout: Duration,
-    /// What a stream may hold for a client that does not read: text and 24 bytes for each token.
+    /// What a stream may hold for a client that does not read: text and 32 bytes for each token.
     /// The runner's sequence pauses then. Exceeded by one token at most. 64 KiB unless set.
     pub backlog_bytes_max: usize,
     /// Whether requests may ask for faults (`x-fault`). Never unless set.

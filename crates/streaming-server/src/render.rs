@@ -60,7 +60,7 @@ impl Renderer {
     }
 
     /// One event for one piece of text.
-    pub(crate) fn text(&mut self, out: &mut Vec<u8>, piece: &Piece, text: &[u8], emitted_ns: u64) {
+    pub(crate) fn text(&mut self, out: &mut Vec<u8>, piece: &Piece, text: &[u8]) {
         let number = usize::from(piece.choice);
         if !self.choices[number].begun {
             self.begin(out, number);
@@ -82,7 +82,7 @@ impl Renderer {
             out.extend_from_slice(b",\"ts\":{\"due_ns\":");
             push_decimal(out, self.clock.monotonic_ns(piece.due_ns));
             out.extend_from_slice(b",\"emit_ns\":");
-            push_decimal(out, self.clock.monotonic_ns(emitted_ns));
+            push_decimal(out, self.clock.monotonic_ns(piece.emitted_ns));
             out.push(b'}');
         }
         self.template.close_event(out);

@@ -12,6 +12,7 @@ mod upload;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use memory::Budget;
 
@@ -25,6 +26,9 @@ use crate::options::Options;
 use crate::runner::Runner;
 use crate::seam::{self, Clock, Listener};
 use crate::sync::{AtomicU64, Ordering};
+
+/// How often it is looked whether there is a runner yet.
+const READY_PERIOD: Duration = Duration::from_millis(1);
 
 /// Serves the tokens of a runner.
 ///
@@ -138,6 +142,17 @@ impl Server {
             options,
         };
         Ok(Self { core: Arc::new(core) })
+    }
+
+    /// Waits until there is a runner to take requests. They may come before: they wait.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn ready(&self) {
+        while !self.core.engine.is_ready() {
+            tokio::time::sleep(READY_PERIOD).await;
+        }
     }
 
     /// Accepts connections until `stop` ends, whatever its result, then lets running requests finish

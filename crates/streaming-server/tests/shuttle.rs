@@ -40,8 +40,8 @@ fn whole(tokens: u64) -> String {
 
 #[test]
 fn every_token_arrives_once_and_in_order() {
-    // Room for two tokens of 24 bytes and their text.
-    check(12, 50, 3, usize::MAX, |tokens, text, seen| {
+    // Room for two tokens of 32 bytes and their text.
+    check(12, 70, 3, usize::MAX, |tokens, text, seen| {
         assert_eq!(whole(tokens), text);
         assert_eq!((tokens, 0), (seen.taken, seen.cancelled));
     });
@@ -56,7 +56,7 @@ fn a_token_larger_than_the_backlog_passes() {
 
 #[test]
 fn a_stream_that_is_given_up_is_cancelled_at_most_once() {
-    check(12, 50, 3, 4, |tokens, text, seen| {
+    check(12, 70, 3, 4, |tokens, text, seen| {
         assert!(whole(tokens).starts_with(&text), "{text}");
         assert!(seen.cancelled <= 1 && seen.taken <= tokens);
         // Whatever was taken beyond the backlog had been read.

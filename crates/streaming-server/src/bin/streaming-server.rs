@@ -152,6 +152,7 @@ async fn serve(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let server = Server::start(options(args), move || TestRunner::new(tokens))?;
     let listener = Listener::bind(args.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
+    server.ready().await;
     announce(args.json, listener.address()?)?;
     let stop = async {
         terminate.recv().await;

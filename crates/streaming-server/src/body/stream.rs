@@ -93,7 +93,7 @@ fn render(renderer: &mut Renderer, pending: &mut Pending, out: &mut Vec<u8>) -> 
         sent.cost_bytes += Piece::cost_bytes(text.len());
         sent.tokens += u64::from(piece.tokens);
         match piece.kind {
-            PieceKind::Text => renderer.text(out, &piece, text, sent.emitted_ns),
+            PieceKind::Text => renderer.text(out, &piece, text),
             PieceKind::Finish(reason) => {
                 renderer.finish(out, &piece, reason);
                 sent.choices_ended += 1;

@@ -151,6 +151,7 @@ impl Table {
             let tokens = std::mem::take(&mut running.tokens_held);
             let piece = Piece {
                 due_ns,
+                emitted_ns: now_ns,
                 text_bytes: u32::try_from(text_bytes).expect("a token is shorter than 4 GiB"),
                 tokens,
                 logprob: token.logprob.unwrap_or(f32::NAN),
@@ -158,7 +159,7 @@ impl Table {
                 kind: PieceKind::Text,
             };
             group.produced += Piece::cost_bytes(text_bytes);
-            steps.push(group.address, piece, now_ns);
+            steps.push(group.address, piece);
         }
         if !ends {
             return Push::Taken;
@@ -175,6 +176,7 @@ impl Table {
         let steps = &mut self.lanes[group.lane].steps;
         let mut piece = Piece {
             due_ns: now_ns,
+            emitted_ns: now_ns,
             text_bytes: 0,
             tokens: running.tokens_held,
             logprob: f32::NAN,
@@ -187,12 +189,12 @@ impl Table {
             let text_bytes = steps.text_mut().len() - text_from;
             piece.text_bytes = u32::try_from(text_bytes).expect("little is held back");
             group.produced += Piece::cost_bytes(text_bytes);
-            steps.push(group.address, piece, now_ns);
+            steps.push(group.address, piece);
             (piece.text_bytes, piece.tokens) = (0, 0);
         }
         piece.kind = PieceKind::Finish(reason);
         group.produced += Piece::cost_bytes(0);
-        steps.push(group.address, piece, now_ns);
+        steps.push(group.address, piece);
         group.sequences.retain(|running| *running != id);
         if group.sequences.is_empty() {
             self.metrics.inference.observe(now_ns.saturating_sub(group.started_ns));
@@ -211,13 +213,14 @@ impl Table {
             }
             let piece = Piece {
                 due_ns: now_ns,
+                emitted_ns: now_ns,
                 text_bytes: 0,
                 tokens: 0,
                 logprob: f32::NAN,
                 choice: 0,
                 kind: PieceKind::Failure(failure),
             };
-            self.lanes[group.lane].steps.push(group.address, piece, now_ns);
+            self.lanes[group.lane].steps.push(group.address, piece);
         }
     }
 

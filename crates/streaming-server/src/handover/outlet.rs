@@ -22,8 +22,9 @@ pub(crate) enum PieceKind {
 /// One event of a stream, but for its text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Piece {
-    /// When it was due, in nanoseconds since the server's start.
+    /// When it was due, and when its step produced it, in nanoseconds since the server's start.
     pub(crate) due_ns: u64,
+    pub(crate) emitted_ns: u64,
     pub(crate) text_bytes: u32,
     /// How many tokens it accounts for.
     pub(crate) tokens: u32,
@@ -46,7 +47,7 @@ struct Run {
     address: Id,
     pieces: u32,
     text_bytes: u32,
-    /// When the step produced them.
+    /// When the step produced the first of them.
     emitted_ns: u64,
 }
 
@@ -75,14 +76,14 @@ impl Steps {
     }
 
     /// Adds a piece, whose text are the last bytes written to [`text_mut`](Self::text_mut).
-    pub(crate) fn push(&mut self, address: Id, piece: Piece, emitted_ns: u64) {
+    pub(crate) fn push(&mut self, address: Id, piece: Piece) {
         self.pieces.push(piece);
         if let Some(run) = self.runs.last_mut().filter(|run| run.address == address) {
             run.pieces += 1;
             run.text_bytes += piece.text_bytes;
             return;
         }
-        let text_bytes = piece.text_bytes;
+        let Piece { text_bytes, emitted_ns, .. } = piece;
         self.runs.push(Run { address, pieces: 1, text_bytes, emitted_ns });
     }
 

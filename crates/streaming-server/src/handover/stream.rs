@@ -97,6 +97,13 @@ impl Stream {
     /// Adds what a step has for it.
     pub(super) fn deliver(&self, text: &[u8], pieces: &[Piece], emitted_ns: u64) {
         let mut pending = self.pending.lock();
+        let (pieces, failure) = match pieces.split_last() {
+            Some((Piece { kind: PieceKind::Failure(failure), .. }, pieces)) => {
+                (pieces, Some(*failure))
+            }
+            _ => (pieces, None),
+        };
+        pending.failure = pending.failure.or(failure);
         if pending.is_drained() {
             pending.settle();
             pending.oldest_ns = emitted_ns;
@@ -104,9 +111,6 @@ impl Stream {
         pending.last_ns = emitted_ns;
         pending.text.extend_from_slice(text);
         pending.pieces.extend_from_slice(pieces);
-        if let Some(Piece { kind: PieceKind::Failure(failure), .. }) = pieces.last() {
-            pending.failure = Some(*failure);
-        }
         pending.wake();
     }
 

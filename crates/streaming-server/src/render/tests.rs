@@ -15,13 +15,13 @@ fn plain(api: Api, format: Format) -> Shape {
 }
 
 fn piece(choice: u16, kind: PieceKind) -> Piece {
-    Piece { due_ns: 0, text_bytes: 0, tokens: 1, logprob: f32::NAN, choice, kind }
+    Piece { due_ns: 0, emitted_ns: 0, text_bytes: 0, tokens: 1, logprob: f32::NAN, choice, kind }
 }
 
 fn rendered(shape: Shape) -> String {
     let mut renderer = renderer(shape, 2);
     let mut out = Vec::new();
-    renderer.text(&mut out, &piece(1, PieceKind::Text), "a\n\"".as_bytes(), 0);
+    renderer.text(&mut out, &piece(1, PieceKind::Text), "a\n\"".as_bytes());
     let stop = FinishReason::Stop;
     let end = Piece { tokens: 0, ..piece(1, PieceKind::Finish(stop)) };
     renderer.finish(&mut out, &end, stop);

@@ -26,8 +26,10 @@ use crate::sync::Mutex;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a connection may take to send what it was given when the server ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-/// What hyper may hold of a connection, either way; a request's head has to fit.
+/// What hyper may hold of a connection, either way.
 const BUFFER_BYTES: usize = 64 << 10;
+/// The largest head of a request, in bytes: as nginx has it by default (`large_client_header_buffers`).
+const HEAD_BYTES_MAX: usize = 32 << 10;
 
 /// What the connections of one listener share.
 #[derive(Debug)]
@@ -143,6 +145,7 @@ async fn serve(local: Arc<Local>, stream: TcpStream) {
     http.timer(TokioTimer::new())
         .header_read_timeout(core.options.header_timeout)
         .max_buf_size(BUFFER_BYTES)
+        .max_header_size(HEAD_BYTES_MAX)
         // One buffer, written at once: pieces are small, and copying them is cheaper than a list.
         .writev(false);
     connection.drive(http.serve_connection(socket, service)).await;

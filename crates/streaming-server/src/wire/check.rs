@@ -232,3 +232,40 @@ fn check_logprobs(asked: Option<Logprobs>, top: Option<u64>) -> Result<bool, Api
     }
     Ok(asked.is_some_and(|asked| asked != Logprobs::Flag(false)))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever the bytes, there is an answer.
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _ = (Ask::completion(&bytes, 100), Ask::chat(&bytes, 100));
+        }
+
+        /// Pieces of requests, put together anyhow.
+        #[test]
+        fn anything_like_a_request_is_read_or_refused(
+            parts in proptest::collection::vec(
+                prop_oneof![
+                    Just("{"), Just("}"), Just("["), Just("]"), Just(","), Just(":"), Just("null"),
+                    Just("\"prompt\""), Just("\"messages\""), Just("\"role\""), Just("\"user\""),
+                    Just("\"content\""), Just("\"max_tokens\""), Just("1e999"), Just("-1"),
+                    Just("\"\\ud800\""), Just("\"stop\""), Just("true"),
+                    Just("18446744073709551616"),
+                ],
+                0..20,
+            ),
+        ) {
+            let body = format!("{{{}", parts.concat());
+            let read = [Ask::completion(body.as_bytes(), 100), Ask::chat(body.as_bytes(), 100)];
+            for ask in read.into_iter().flatten() {
+                prop_assert!((1..=CHOICES_MAX).contains(&ask.choices()));
+                prop_assert!((1..=100).contains(&ask.tokens_max));
+            }
+        }
+    }
+}

@@ -205,7 +205,7 @@ fn a_drain_that_takes_too_long_says_so_to_every_stream() {
     let (mut served, log) =
         serve_script(Options { drain_timeout, ..Options::default() }, &[b"x"], true);
     let mut streams: Vec<_> = (0..3).map(|_| served.open(ENDLESS)).collect();
-    streams.iter_mut().for_each(|stream| read_some(stream));
+    streams.iter_mut().for_each(read_some);
     log.hold.store(true, Ordering::SeqCst);
     served.stop();
     for mut stream in streams {

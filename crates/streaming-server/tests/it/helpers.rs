@@ -40,6 +40,7 @@ pub(crate) fn serve<R: Runner + 'static>(
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {
                 let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+                server.ready().await;
                 told.send(listener.address().unwrap()).unwrap();
                 server.serve(listener, stopped).await
             })
