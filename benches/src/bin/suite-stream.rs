@@ -1,0 +1,240 @@
+//! The suite `stream`: do tokens leave at once, and what does that cost.
+//!
+//! Servers run in processes of their own on one core, the client on the others. What a server adds is
+//! told beside a reference that writes each token to its socket itself, in the same minute.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use benches::stream_child::{Kind, Serving, leave_the_servers_core, serve_if_told};
+use benches::stream_client::{Client, Load, Outcome, quantiles};
+use benches::suite::{self, Case, Context, Mode};
+use inference_bench::{CaseRecord, Limit, Verdict};
+
+/// The interval of the paced cases.
+const INTERVAL: Duration = Duration::from_millis(20);
+/// Streams without an end within a case.
+const ENDLESS: u64 = 1 << 40;
+/// What a stream may add to the resident memory of its server, in bytes.
+const STREAM_BYTES_MAX: f64 = (32 << 10) as f64;
+
+fn main() -> ExitCode {
+    serve_if_told();
+    let mut cases = Vec::new();
+    let mut case = |name: &str, expected_s: f64, run: Box<dyn Fn(&Context) -> CaseRecord>| {
+        cases.push(Case {
+            name: name.to_owned(),
+            seed_case: Some("test_llm_streaming"),
+            expected_s,
+            paired: false,
+            run,
+        });
+    };
+    case("original/one_and_ten", 41.5, Box::new(original));
+    for (streams, p50_max) in [(1, None), (100, Some(1.5)), (512, None), (1000, Some(1.6))] {
+        let run = move |context: &Context| paced_latency(context, streams, p50_max);
+        case(&format!("paced/{streams}/latency"), 4.5, Box::new(run));
+    }
+    for (streams, cpu_max) in [(100, None), (1000, Some(1.6)), (2000, None)] {
+        let run = move |context: &Context| paced_cpu(context, streams, cpu_max);
+        case(&format!("paced/{streams}/cpu"), 4.5, Box::new(run));
+    }
+    for (streams, rate_min) in [(1, 4e6), (64, 5e6)] {
+        let run = move |context: &Context| flood(context, streams, rate_min);
+        case(&format!("flood/{streams}"), 1.5, Box::new(run));
+    }
+    case("cadence/8.33us", 2.0, Box::new(cadence));
+    case("memory/1000", 2.0, Box::new(memory));
+    suite::main(&cases)
+}
+
+fn seconds(context: &Context, quick: f64) -> Duration {
+    Duration::from_secs_f64(match context.mode {
+        Mode::Pair => 0.3,
+        Mode::Quick => quick,
+        Mode::Comprehensive => 3.0 * quick,
+        Mode::Stress => 10.0 * quick,
+    })
+}
+
+fn judged(context: &Context, unit: &str, value: f64, n: u64, limit: Option<Limit>) -> CaseRecord {
+    let mut record = CaseRecord::new("", unit);
+    (record.n, record.value) = (n, Some(value));
+    // A third of a second is enough to run, not to judge.
+    if let Some(limit) = limit.filter(|_| context.mode != Mode::Pair) {
+        record.judge(limit);
+    }
+    record
+}
+
+/// Nothing else counts when a token was lost.
+fn require_all(record: &mut CaseRecord, wrong: u64) {
+    if 0 < wrong {
+        let reason = format!("{wrong} tokens were lost, doubled or out of order");
+        record.withdraw(Verdict::Fail, reason);
+    }
+}
+
+/// A stretch of one server under a load.
+struct Stretch {
+    outcome: Outcome,
+    cpu_us: f64,
+}
+
+/// Lets a server stream for `time`, after a warm-up.
+fn stretch(kind: Kind, interval: Duration, load: Load, time: Duration) -> Stretch {
+    leave_the_servers_core();
+    let mut serving = Serving::start(kind, interval, true).expect("this program starts again");
+    let mut client = Client::open(serving.address, load).expect("loopback has room");
+    let warm = client.read_for(time.mul_f64(0.15)).expect("streams can be read");
+    let before = serving.used().expect("the server lives");
+    let mut outcome = client.read_for(time).expect("streams can be read");
+    let after = serving.used().expect("the server lives");
+    outcome.wrong += warm.wrong;
+    Stretch { outcome, cpu_us: (after.cpu_us - before.cpu_us) as f64 }
+}
+
+/// Server and reference in turn, in pairs.
+fn pairs(context: &Context, streams: usize) -> Vec<(Stretch, Stretch)> {
+    let time = seconds(context, 1.0);
+    let load = Load { streams, tokens: ENDLESS, stamped: true };
+    let pair = |number: usize| {
+        let one = |kind| stretch(kind, INTERVAL, load, time);
+        if number % 2 == 0 {
+            let direct = one(Kind::Direct);
+            (one(Kind::Server), direct)
+        } else {
+            (one(Kind::Server), one(Kind::Direct))
+        }
+    };
+    let n_pairs = if context.mode == Mode::Pair { 1 } else { 2 };
+    (0..n_pairs).map(pair).collect()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+}
+
+/// Received less due: the median beside the reference's.
+fn paced_latency(context: &Context, streams: usize, ratio_max: Option<f64>) -> CaseRecord {
+    let pairs = pairs(context, streams);
+    let of = |stretch: &Stretch, q| stretch.outcome.late_us(q);
+    let ratio =
+        median(pairs.iter().map(|(ours, direct)| of(ours, 0.5) / of(direct, 0.5)).collect());
+    let added =
+        median(pairs.iter().map(|(ours, direct)| of(ours, 0.5) - of(direct, 0.5)).collect());
+    let n = pairs.iter().map(|(ours, _)| ours.outcome.tokens).sum();
+    // One stream's time is that of waking threads: a difference is told, not a ratio.
+    let mut record = if streams == 1 {
+        judged(context, "µs", added, n, Some(Limit::at_most(100.0)))
+    } else {
+        judged(context, "ratio", ratio, n, ratio_max.map(Limit::at_most))
+    };
+    let (ours, direct) = &pairs[0];
+    record.beside.extend(quantiles(&ours.outcome, "ours"));
+    record.beside.extend(quantiles(&direct.outcome, "direct"));
+    record.beside.insert("added_p50_us".to_owned(), added);
+    if added < 0.0 {
+        record.withdraw(Verdict::Undecided, "the reference was slower: the machine was not quiet");
+    }
+    require_all(&mut record, pairs.iter().map(|(ours, _)| ours.outcome.wrong).sum());
+    record
+}
+
+/// CPU time per token beside the reference's.
+fn paced_cpu(context: &Context, streams: usize, ratio_max: Option<f64>) -> CaseRecord {
+    let pairs = pairs(context, streams);
+    let of = |stretch: &Stretch| stretch.cpu_us / stretch.outcome.tokens as f64;
+    let ratio = median(pairs.iter().map(|(ours, direct)| of(ours) / of(direct)).collect());
+    let n = pairs.iter().map(|(ours, _)| ours.outcome.tokens).sum();
+    let mut record = judged(context, "ratio", ratio, n, ratio_max.map(Limit::at_most));
+    let ours = median(pairs.iter().map(|(ours, _)| of(ours)).collect());
+    let direct = median(pairs.iter().map(|(_, direct)| of(direct)).collect());
+    record.beside.insert("ours_cpu_us_per_token".to_owned(), ours);
+    record.beside.insert("direct_cpu_us_per_token".to_owned(), direct);
+    require_all(&mut record, pairs.iter().map(|(ours, _)| ours.outcome.wrong).sum());
+    record
+}
+
+/// As fast as they leave: tokens per second of the server's CPU time, one event per token.
+fn flood(context: &Context, streams: usize, rate_min: f64) -> CaseRecord {
+    let load = Load { streams, tokens: ENDLESS, stamped: false };
+    let Stretch { outcome, cpu_us } =
+        stretch(Kind::Server, Duration::ZERO, load, seconds(context, 1.0));
+    let rate = outcome.tokens as f64 / cpu_us * 1e6;
+    let limit = Some(Limit::at_least(rate_min));
+    let mut record = judged(context, "tokens/CPU s", rate, outcome.tokens, limit);
+    let tokens = outcome.tokens as f64;
+    record.beside.insert("tokens_per_s".to_owned(), tokens / outcome.window.as_secs_f64());
+    record.beside.insert("tokens_per_read".to_owned(), tokens / outcome.reads as f64);
+    require_all(&mut record, outcome.wrong);
+    record
+}
+
+/// A token each 8.33 µs, 200 000 of them, on two cores: how late the 99th percentile is received.
+fn cadence(context: &Context) -> CaseRecord {
+    const CADENCE: Duration = Duration::from_nanos(8330);
+    let tokens = if context.mode == Mode::Pair { 20_000 } else { 200_000 };
+    let load = Load { streams: 1, tokens, stamped: true };
+    let mut serving = Serving::start(Kind::ServerFree, CADENCE, false).expect("it starts again");
+    let before = serving.used().expect("the server lives");
+    let mut client = Client::open(serving.address, load).expect("loopback has room");
+    let outcome = client.read_for(Duration::from_secs(20)).expect("streams can be read");
+    let after = serving.used().expect("the server lives");
+    let p99 = outcome.late_us(0.99);
+    let mut record = judged(context, "µs", p99, outcome.tokens, Some(Limit::at_most(2000.0)));
+    record.beside.extend(quantiles(&outcome, "late"));
+    let (first_ns, last_ns) = outcome.spans_ns[0];
+    let mean_ns = (last_ns - first_ns) as f64 / (outcome.tokens.max(2) - 1) as f64;
+    record.beside.insert("extra_us_per_token".to_owned(), mean_ns / 1e3 - 8.33);
+    let cpu_us = (after.cpu_us - before.cpu_us) as f64 / outcome.tokens as f64;
+    record.beside.insert("cpu_us_per_token".to_owned(), cpu_us);
+    let per_read = outcome.tokens as f64 / outcome.reads as f64;
+    record.beside.insert("tokens_per_read".to_owned(), per_read);
+    require_all(&mut record, outcome.wrong + (tokens - outcome.tokens));
+    if 4.0 < cpu_us || 0.02 < mean_ns / 1e3 - 8.33 {
+        record.withdraw(Verdict::Fail, "above 4 µs of CPU or 0.02 µs extra per token");
+    }
+    record
+}
+
+/// The founding test: 2048 tokens at 20 ms, one and ten at once; and how late the last token is.
+fn original(context: &Context) -> CaseRecord {
+    let tokens = if context.mode == Mode::Pair { 15 } else { 2048 };
+    let load = Load { streams: 11, tokens, stamped: true };
+    let serving = Serving::start(Kind::ServerFree, INTERVAL, false).expect("it starts again");
+    let mut client = Client::open(serving.address, load).expect("loopback has room");
+    let outcome = client.read_for(Duration::from_secs(60)).expect("streams can be read");
+    let mean = |(first, last): &(u64, u64)| (last - first) as f64 / (tokens - 1) as f64 / 1e6;
+    let worst = outcome.spans_ns.iter().map(mean).fold(f64::MIN, f64::max);
+    let limit = Some(Limit::at_most(0.05));
+    let mut record = judged(context, "ms", worst - 20.0, outcome.tokens, limit);
+    let last_us = outcome.last_late_ns.iter().max().map_or(f64::NAN, |ns| *ns as f64 / 1e3);
+    record.beside.insert("last_token_late_us".to_owned(), last_us);
+    record.beside.extend(quantiles(&outcome, "late"));
+    require_all(&mut record, outcome.wrong + (11 * tokens - outcome.tokens));
+    if 2000.0 < last_us {
+        record.withdraw(Verdict::Fail, format!("the last token was {last_us:.0} µs late"));
+    }
+    record
+}
+
+/// What 1000 streams add to the server's resident memory, each.
+fn memory(context: &Context) -> CaseRecord {
+    let streams = if context.mode == Mode::Pair { 100 } else { 1000 };
+    let load = Load { streams, tokens: ENDLESS, stamped: false };
+    let mut serving = Serving::start(Kind::Server, INTERVAL, true).expect("it starts again");
+    let before = serving.used().expect("the server lives").rss_bytes;
+    let mut client = Client::open(serving.address, load).expect("loopback has room");
+    let outcome = client.read_for(seconds(context, 1.0)).expect("streams can be read");
+    let after = serving.used().expect("the server lives").rss_bytes;
+    let each = after.saturating_sub(before) as f64 / streams as f64;
+    let mut record =
+        judged(context, "bytes", each, streams as u64, Some(Limit::at_most(STREAM_BYTES_MAX)));
+    require_all(&mut record, outcome.wrong);
+    record
+}

@@ -1,0 +1,80 @@
+//! What a server is told at its start.
+
+use std::time::Duration;
+
+/// Limits and names of a [`Server`](crate::Server).
+///
+/// # Examples
+///
+/// ```
+/// use streaming_server::Options;
+///
+/// let options = Options { models: vec!["tiny".to_owned()], running_max: 8, ..Options::default() };
+/// assert_eq!(4096, options.queued_max);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the models are called; the first is taken where a request names none. `["test"]` unless
+    /// set.
+    pub models: Vec<String>,
+    /// At most so many requests run at once. 16 384 unless set: more connections than that, most
+    /// systems do not allow a process.
+    pub running_max: usize,
+    /// At most so many requests wait to run; more are refused with 503. 4096 unless set.
+    pub queued_max: usize,
+    /// The largest `max_tokens` of a request. 1 048 576 unless set.
+    pub tokens_max: u64,
+    /// The largest body of a request, in bytes. 8 MiB unless set.
+    pub body_bytes_max: u64,
+    /// What all bodies together may hold, and all replies that are not streamed, in bytes. 256 MiB
+    /// unless set.
+    pub held_bytes_max: u64,
+    /// At most so many connections; more are answered 503 and closed. 16 384 unless set.
+    pub connections_max: usize,
+    /// How long a request may wait to run; then it is refused with 503. 60 s unless set.
+    pub queue_timeout: Duration,
+    /// How long a client may read nothing while something waits for it; then it is cut. 30 s unless
+    /// set.
+    pub stall_timeout: Duration,
+    /// How long the head of a request may take, and a connection be idle. 30 s unless set.
+    pub header_timeout: Duration,
+    /// How long the body of a request may take. 30 s unless set.
+    pub body_timeout: Duration,
+    /// How long running streams may take to finish once the server is told to stop; then they get an
+    /// error event. 30 s unless set.
+    pub drain_timeout: Duration,
+    /// After so much silence a stream gets a comment, so that nobody on the way takes it for dead.
+    /// 15 s unless set.
+    pub keep_alive: Duration,
+    /// A runner that takes so long for a step is given up: its requests fail, another is started.
+    /// 30 s unless set.
+    pub runner_timeout: Duration,
+    /// What a stream may hold for a client that does not read: text and 32 bytes for each token.
+    /// The runner's sequence pauses then. Exceeded by one token at most. 64 KiB unless set.
+    pub backlog_bytes_max: usize,
+    /// Whether requests may ask for faults (`x-fault`). Never unless set.
+    pub faults: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            models: vec!["test".to_owned()],
+            running_max: 16_384,
+            queued_max: 4096,
+            tokens_max: 1 << 20,
+            body_bytes_max: 8 << 20,
+            held_bytes_max: 256 << 20,
+            connections_max: 16_384,
+            queue_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(15),
+            runner_timeout: Duration::from_secs(30),
+            backlog_bytes_max: 64 << 10,
+            faults: false,
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! From accepting to the drain.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use super::connection::Socket;
+use super::keeper::Keeper;
+use super::route::answer;
+use super::{Connection, Core, Ended};
+use crate::arena::Arena;
+use crate::body::FramePool;
+use crate::handover::{Failure, Outlet, Steps};
+use crate::seam::Listener;
+use crate::sync::Mutex;
+
+/// How long no connection is accepted when the system has no room for one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a connection may take to send what it was given when the server ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// What hyper may hold of a connection, either way.
+const BUFFER_BYTES: usize = 64 << 10;
+/// The largest head of a request, in bytes: as nginx has it by default (`large_client_header_buffers`).
+const HEAD_BYTES_MAX: usize = 32 << 10;
+
+/// What the connections of one listener share.
+#[derive(Debug)]
+pub(crate) struct Local {
+    pub(crate) core: Arc<Core>,
+    pub(crate) outlet: Arc<Outlet>,
+    pub(crate) frames: Arc<FramePool>,
+    pub(crate) connections: Mutex<Arena<Arc<Connection>>>,
+}
+
+pub(super) struct Acceptor {
+    local: Arc<Local>,
+    listener: Listener,
+    tasks: JoinSet<()>,
+    /// Those that serve every connection. They end with this.
+    helpers: JoinSet<()>,
+}
+
+impl Acceptor {
+    pub(super) fn new(core: &Arc<Core>, listener: Listener) -> Self {
+        let local = Arc::new(Local {
+            core: Arc::clone(core),
+            outlet: Arc::default(),
+            frames: Arc::default(),
+            connections: Mutex::default(),
+        });
+        let mut helpers = JoinSet::new();
+        helpers.spawn(deliver(Arc::clone(&local.outlet)));
+        helpers.spawn(Keeper::new(&local).keep());
+        Self { local, listener, tasks: JoinSet::new(), helpers }
+    }
+
+    pub(super) async fn run(mut self, stop: impl Future) -> Ended {
+        let mut stop = pin!(stop);
+        loop {
+            tokio::select! {
+                _ = &mut stop => break,
+                stream = self.listener.accept() => self.accept(stream.ok()).await,
+                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
+            }
+        }
+        let ended = self.drain().await;
+        self.helpers.abort_all();
+        ended
+    }
+
+    /// Serves a connection; none where the system had no room for one.
+    async fn accept(&mut self, stream: Option<TcpStream>) {
+        let Some(stream) = stream else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            return;
+        };
+        if self.local.core.options.connections_max <= self.tasks.len() {
+            self.local.core.metrics.refused_connection.add(1);
+            refuse(&stream);
+            return;
+        }
+        self.tasks.spawn(serve(Arc::clone(&self.local), stream));
+    }
+
+    /// Lets what runs finish, and ends the rest.
+    async fn drain(&mut self) -> Ended {
+        let core = Arc::clone(&self.local.core);
+        core.admission.drain();
+        let (running, _) = core.admission.counts();
+        for connection in self.local.connections.lock().iter() {
+            connection.drain();
+        }
+        let deadline = tokio::time::Instant::now() + core.options.drain_timeout;
+        let mut in_time = pin!(tokio::time::timeout_at(deadline, core.admission.empty()));
+        let finished = loop {
+            tokio::select! {
+                finished = &mut in_time => break finished.is_ok(),
+                stream = self.listener.accept() => self.accept(stream.ok()).await,
+                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
+            }
+        };
+        let (left, _) = core.admission.counts();
+        if !finished {
+            for stream in self.local.outlet.streams().iter() {
+                stream.fail(Failure::Draining);
+            }
+        }
+        // Connections that came since are told as well: they have had their answer.
+        for connection in self.local.connections.lock().iter() {
+            connection.drain();
+        }
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(FLUSH_TIMEOUT, all).await;
+        let cut = if finished { 0 } else { left.min(running) };
+        Ended { finished: running - cut, cut }
+    }
+}
+
+/// Says so before the connection is closed. Whoever does not read it sees a closed connection.
+fn refuse(stream: &TcpStream) {
+    let reply = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
+                  Content-Length: 0\r\n\r\n";
+    let _ = stream.try_write(reply);
+}
+
+/// Serves one connection to its end.
+async fn serve(local: Arc<Local>, stream: TcpStream) {
+    let core = &local.core;
+    let connection = Arc::new(Connection::new(core.clock, &core.metrics));
+    let _entry = Entry::new(&local, &connection);
+    let socket = Socket::new(stream, &connection);
+    let service = service_fn({
+        let (local, connection) = (Arc::clone(&local), Arc::clone(&connection));
+        move |request| answer(Arc::clone(&local), Arc::clone(&connection), request)
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(core.options.header_timeout)
+        .max_buf_size(BUFFER_BYTES)
+        .max_header_size(HEAD_BYTES_MAX)
+        // One buffer, written at once: pieces are small, and copying them is cheaper than a list.
+        .writev(false);
+    connection.drive(http.serve_connection(socket, service)).await;
+}
+
+/// A connection's place among the others.
+struct Entry<'a> {
+    local: &'a Local,
+    id: crate::arena::Id,
+}
+
+impl<'a> Entry<'a> {
+    fn new(local: &'a Local, connection: &Arc<Connection>) -> Self {
+        local.core.metrics.connections.add(1);
+        Self { local, id: local.connections.lock().insert(Arc::clone(connection)) }
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.local.connections.lock().remove(self.id);
+        self.local.core.metrics.connections.subtract(1);
+    }
+}
+
+/// Gives the steps of the runner to the streams, for ever.
+async fn deliver(outlet: Arc<Outlet>) {
+    let mut steps = Steps::default();
+    poll_fn::<(), _>(|cx| {
+        if outlet.poll_take(cx, &mut steps).is_ready() {
+            outlet.deliver(&mut steps);
+            // Whoever was woken has a turn before the next steps.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await;
+}

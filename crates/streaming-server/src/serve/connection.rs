@@ -1,0 +1,175 @@
+//! One connection: its socket, and what is known about it from outside.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::server::conn::http1;
+use hyper::service::HttpService;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::body::Body;
+use crate::metrics::Metrics;
+use crate::seam::Clock;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+
+/// No write waits, or no token is on its way.
+const NEVER: u64 = 0;
+
+/// What others know about a connection, and ask of it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    /// Since when the kernel takes nothing more; [`NEVER`] when it does.
+    blocked_ns: AtomicU64,
+    /// When the oldest token was produced that is on its way to the kernel, or [`NEVER`].
+    emitted_ns: AtomicU64,
+    cut: AtomicBool,
+    draining: AtomicBool,
+    /// Wakes the connection's task.
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Connection {
+    pub(crate) fn new(clock: Clock, metrics: &Arc<Metrics>) -> Self {
+        Self {
+            clock,
+            metrics: Arc::clone(metrics),
+            blocked_ns: AtomicU64::new(NEVER),
+            emitted_ns: AtomicU64::new(NEVER),
+            cut: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            waker: Mutex::new(None),
+        }
+    }
+
+    /// Tokens that were produced then are about to be written.
+    pub(crate) fn note_emitted(&self, emitted_ns: u64) {
+        if self.emitted_ns.load(Ordering::Relaxed) == NEVER {
+            self.emitted_ns.store(emitted_ns, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether its client has read nothing since before `since_ns` though something waits.
+    pub(super) fn is_stalled(&self, since_ns: u64) -> bool {
+        let blocked_ns = self.blocked_ns.load(Ordering::Relaxed);
+        blocked_ns != NEVER && blocked_ns < since_ns
+    }
+
+    /// Closes it at its task's next turn. Returns whether that is news.
+    pub(super) fn cut(&self) -> bool {
+        let news = !self.cut.swap(true, Ordering::Relaxed);
+        self.wake();
+        news
+    }
+
+    /// Lets it end after the present request.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.lock() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Drives a connection to its end. Its task must do nothing else: the first waker stands for all.
+    pub(super) async fn drive<S>(&self, connection: http1::Connection<Socket, S>)
+    where
+        S: HttpService<hyper::body::Incoming, ResBody = Body>,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut connection = pin!(connection);
+        let (mut is_known, mut is_told) = (false, false);
+        poll_fn(|cx| {
+            if !is_known {
+                is_known = true;
+                *self.waker.lock() = Some(cx.waker().clone());
+            }
+            if !is_told && self.draining.load(Ordering::Relaxed) {
+                is_told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            // Clients that break off are no error of ours; what broke off is counted elsewhere.
+            connection.as_mut().poll(cx).map(drop)
+        })
+        .await;
+    }
+
+    fn on_written(&self) {
+        if self.blocked_ns.load(Ordering::Relaxed) != NEVER {
+            self.blocked_ns.store(NEVER, Ordering::Relaxed);
+        }
+        let emitted_ns = self.emitted_ns.load(Ordering::Relaxed);
+        if emitted_ns != NEVER {
+            self.emitted_ns.store(NEVER, Ordering::Relaxed);
+            let taken_ns = self.clock.now_ns().saturating_sub(emitted_ns);
+            self.metrics.emit_to_write.observe(taken_ns);
+        }
+    }
+
+    fn on_blocked(&self) {
+        if self.blocked_ns.load(Ordering::Relaxed) == NEVER {
+            self.blocked_ns.store(self.clock.now_ns().max(1), Ordering::Relaxed);
+        }
+    }
+}
+
+/// A socket that notes when the kernel takes nothing more.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    stream: TokioIo<TcpStream>,
+    connection: Arc<Connection>,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, connection: &Arc<Connection>) -> Self {
+        Self { stream: TokioIo::new(stream), connection: Arc::clone(connection) }
+    }
+}
+
+impl Read for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.connection.cut.load(Ordering::Relaxed) {
+            // What the kernel still holds for this client is thrown away with the connection.
+            let _ = self.stream.inner().set_zero_linger();
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        match &written {
+            Poll::Ready(Ok(_)) => self.connection.on_written(),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.connection.on_blocked(),
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,16 @@
+//! Requests, replies and errors as OpenAI's API has them.
+//!
+//! Unknown fields are ignored, and so are known ones that a runner cannot honor (`user`, `top_k`,
+//! `best_of`, …): clients send them unasked. What is honored is checked, and an error names the field.
+
+mod check;
+mod error;
+mod fields;
+mod reply;
+mod request;
+
+pub use self::check::{Ask, CHOICES_MAX, STOP_BYTES_MAX, STOPS_MAX};
+pub use self::error::ApiError;
+pub use self::fields::{Content, Prompt, Prompts, Strings};
+pub use self::reply::{ChatMessage, Choice, Model, Models, Reply, Usage};
+pub use self::request::{GenerateRequest, Logprobs, Message, Part, StreamOptions};

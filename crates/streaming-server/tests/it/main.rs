@@ -1,0 +1,12 @@
+//! Behavior through the public API, on raw bytes: what a client library makes of them is its own affair.
+#![expect(clippy::unwrap_used, reason = "what tests share is a test as well")]
+
+mod bad_input;
+mod cancel;
+mod faults;
+mod helpers;
+#[cfg(feature = "cli")]
+mod program;
+mod properties;
+mod real_time;
+mod wire;

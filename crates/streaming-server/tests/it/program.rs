@@ -1,0 +1,109 @@
+//! The program, by its contract.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::helpers::{Reply, request, texts, tokens};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_streaming-server");
+
+/// A running program, and where it listens.
+fn start(args: &[&str]) -> (Child, String) {
+    let mut child = Command::new(PROGRAM)
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (child, line.trim().to_owned())
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+}
+
+fn open(address: &str, tokens: u64) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let body = format!(r#"{{"prompt":"a","max_tokens":{tokens},"stream":true}}"#);
+    stream.write_all(&request("/v1/completions", &body, "Connection: close\r\n")).unwrap();
+    stream.read_exact(&mut [0; 64]).unwrap();
+    stream
+}
+
+fn rest(mut stream: TcpStream) -> String {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn the_first_line_says_where_and_a_drain_ends_with_0() {
+    let (mut child, line) = start(&["--interval", "2ms"]);
+    let address = line.strip_prefix("listening on http://").unwrap().to_owned();
+    let streams: Vec<_> = (0..100).map(|_| open(&address, 100)).collect();
+    signal(&child, Signal::SIGTERM);
+    for stream in streams {
+        assert!(rest(stream).ends_with("data: [DONE]\n\n\r\n0\r\n\r\n"));
+    }
+    assert_eq!(Some(0), child.wait().unwrap().code());
+}
+
+#[test]
+fn a_drain_that_cuts_ends_with_1() {
+    let (mut child, line) = start(&["--json", "--drain-timeout", "100ms"]);
+    let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!("listening", event["event"]);
+    let address = event["url"].as_str().unwrap().strip_prefix("http://").unwrap();
+    let stream = open(address, 100_000);
+    signal(&child, Signal::SIGTERM);
+    assert!(rest(stream).contains("\"type\":\"draining\""));
+    assert_eq!(Some(1), child.wait().unwrap().code());
+}
+
+#[test]
+fn an_interrupt_ends_at_once_with_130() {
+    let (mut child, line) = start(&[]);
+    let stream = open(line.strip_prefix("listening on http://").unwrap(), 100_000);
+    signal(&child, Signal::SIGINT);
+    assert_eq!(Some(130), child.wait().unwrap().code());
+    drop(stream);
+}
+
+#[test]
+fn options_are_heeded() {
+    let (mut child, line) = start(&["--interval=1ms", "--model=a", "--model=b", "--max-tokens=5"]);
+    let address = line.strip_prefix("listening on http://").unwrap();
+    let ask = |body: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(&request("/v1/completions", body, "Connection: close\r\n")).unwrap();
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).unwrap();
+        Reply::parse(&reply)
+    };
+    assert_eq!(400, ask(r#"{"prompt":"a","max_tokens":6}"#).status);
+    let events = ask(r#"{"prompt":"a","model":"b","max_tokens":5,"stream":true}"#).events();
+    assert_eq!(tokens(5), texts(&events, 0));
+    signal(&child, Signal::SIGTERM);
+    assert_eq!(Some(0), child.wait().unwrap().code());
+}
+
+#[test]
+fn wrong_usage_is_64_and_help_has_examples() {
+    let run = |args: &[&str]| Command::new(PROGRAM).args(args).output().unwrap();
+    assert_eq!(Some(64), run(&["--interval", "soon"]).status.code());
+    assert_eq!(Some(64), run(&["--no-such-option"]).status.code());
+    let help = run(&["--help"]);
+    assert_eq!(Some(0), help.status.code());
+    assert!(String::from_utf8(help.stdout).unwrap().contains("Examples:"));
+    let version = String::from_utf8(run(&["--version"]).stdout).unwrap();
+    assert_eq!(format!("streaming-server {}\n", env!("CARGO_PKG_VERSION")), version);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    assert_eq!(Some(1), run(&["--listen", &address]).status.code());
+}
