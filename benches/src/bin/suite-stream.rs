@@ -102,7 +102,7 @@ fn pairs(context: &Context, streams: usize) -> Vec<(Stretch, Stretch)> {
     let load = Load { streams, tokens: ENDLESS, stamped: true };
     let pair = |number: usize| {
         let one = |kind| stretch(kind, INTERVAL, load, time);
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let direct = one(Kind::Direct);
             (one(Kind::Server), direct)
         } else {

@@ -251,6 +251,12 @@ fn judge(
     match head.status {
         StatusCode::OK => {
             check_encoding(headers)?;
+            if known.can_resume() && !headers.contains_key(header::ETAG) {
+                // What had a mark and has none now comes from somebody else, such as the page of a
+                // network that wants a password first.
+                let message = "the answer lacks the mark of the object that is half here";
+                return Err(Failure::transient(Error::new(ErrorKind::Network, message)));
+            }
             let validator = Validator::new(single(headers, header::ETAG), length(headers));
             Ok(Answer::Whole { body, validator })
         }

@@ -159,7 +159,7 @@ fn a_power_cut_at_any_instant_leaves_no_wrong_file_and_can_be_gone_on_from() {
                 let published = after.read(Path::new(TARGET));
                 let is_right = published.is_none_or(|bytes| bytes == expected);
                 assert!(is_right, "call {call}, cut {cut}: a wrong file");
-                if seed % RESUMED_ONE_IN == 0 {
+                if seed.is_multiple_of(RESUMED_ONE_IN) {
                     left.lock().unwrap().push((seed, after));
                 }
             }

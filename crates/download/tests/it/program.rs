@@ -45,7 +45,7 @@ fn paths_come_on_stdout_and_the_unverified_are_named() {
 
 #[test]
 fn events_tell_plan_progress_file_and_end() {
-    let world = World::new(&["cut#2"]);
+    let world = World::new(&["status=503#2"]);
     let sha256 = world.blob.digests().sha256.clone();
     let mut command = download();
     command.args([&url(&world), "--json", "--sha256", &sha256, "-o"]).arg(world.target());
