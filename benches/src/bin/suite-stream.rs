@@ -12,6 +12,7 @@ use benches::stream_child::{Kind, Serving, leave_the_servers_core, serve_if_told
 use benches::stream_client::{Client, Load, Outcome, quantiles};
 use benches::suite::{self, Case, Context, Mode};
 use inference_bench::{CaseRecord, Limit, Verdict};
+use streaming_server::raise_open_files;
 
 /// The interval of the paced cases.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     }
     case("cadence/8.33us", 2.0, Box::new(cadence));
     case("memory/1000", 2.0, Box::new(memory));
+    case("scale/8000", 6.0, Box::new(many));
     suite::main(&cases)
 }
 
@@ -220,6 +222,29 @@ fn original(context: &Context) -> CaseRecord {
     if 2000.0 < last_us {
         record.withdraw(Verdict::Fail, format!("the last token was {last_us:.0} µs late"));
     }
+    record
+}
+
+/// As many streams as the limit of open files allows here, a token a second each: tokens that did not
+/// come.
+fn many(context: &Context) -> CaseRecord {
+    let files = raise_open_files().expect("limits can be read");
+    let wanted = if context.mode == Mode::Pair { 200 } else { 8000 };
+    let streams = wanted.min(usize::try_from(files / 2).unwrap_or(usize::MAX));
+    let load = Load { streams, tokens: 3, stamped: true };
+    let second = Duration::from_secs(1);
+    let mut serving = Serving::start(Kind::ServerFree, second, false).expect("it starts again");
+    let before = serving.used().expect("the server lives").rss_bytes;
+    let mut client = Client::open(serving.address, load).expect("loopback has room");
+    let outcome = client.read_for(Duration::from_secs(15)).expect("streams can be read");
+    let after = serving.used().expect("the server lives").rss_bytes;
+    let missing = (3 * streams as u64 - outcome.tokens) + outcome.wrong;
+    let limit = Some(Limit::at_most(0.0));
+    let mut record = judged(context, "tokens", missing as f64, streams as u64, limit);
+    record.beside.extend(quantiles(&outcome, "late"));
+    record.beside.insert("streams".to_owned(), streams as f64);
+    let each = after.saturating_sub(before) as f64 / streams as f64;
+    record.beside.insert("rss_per_stream_bytes".to_owned(), each);
     record
 }
 

@@ -1,7 +1,7 @@
 //! Bodies of replies.
 
 mod faulty;
-mod pool;
+mod frame;
 mod stream;
 
 use std::convert::Infallible;
@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use hyper::body::{Frame as HttpFrame, SizeHint};
 
 pub(crate) use self::faulty::FaultyBody;
-pub(crate) use self::pool::{Frame, FramePool};
+pub(crate) use self::frame::{Frame, FramePool};
 pub(crate) use self::stream::StreamBody;
 
 /// A connection is closed in the middle of a reply, on purpose.

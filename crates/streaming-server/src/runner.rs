@@ -59,7 +59,7 @@ pub trait Runner {
     /// that has not ended.
     fn cancel(&mut self, id: SequenceId);
 
-    /// There is room again for a sequence that was [`Push::Full`].
+    /// There is room again for a sequence that was [`Push::Full`]. Called once for each time it was.
     fn resume(&mut self, id: SequenceId);
 
     /// Produces what is due. Says when it wants to be called again; it is called earlier if something

@@ -54,6 +54,11 @@ pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Now, by the clock of the runtime's timers.
+pub(crate) fn timer_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// Seconds since 1970, as the API's `created` has them.
 pub(crate) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
@@ -137,10 +142,17 @@ impl Listener {
     }
 
     pub(crate) async fn accept(&self) -> io::Result<TcpStream> {
-        let (stream, _) = self.0.accept().await?;
-        // A token is smaller than a packet: it must not wait for the acknowledgment of the one before
-        // it (RFC 896), which the other side delays by 40 ms.
-        stream.set_nodelay(true)?;
-        Ok(stream)
+        loop {
+            let stream = match self.0.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) => return Err(error),
+            };
+            // A token is smaller than a packet: it must not wait for the acknowledgment of the one
+            // before it (RFC 896), which the other side delays by 40 ms. Refused, the client has gone.
+            if stream.set_nodelay(true).is_ok() {
+                return Ok(stream);
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::pool::FRAME_BYTES;
+use super::frame::FRAME_BYTES;
 use super::{Frame, FramePool};
 use crate::handover::{Failure, Pending, Piece, PieceKind};
 use crate::render::{Renderer, error_of};

@@ -29,6 +29,8 @@ struct Running {
     choice: u16,
     /// How many tokens may still come.
     tokens_left: u64,
+    /// Whether its last token found no room.
+    paused: bool,
     /// Tokens that were taken but not shown.
     tokens_held: u32,
     filter: Filter,
@@ -89,6 +91,7 @@ impl Table {
                 group: group_id,
                 choice: u16::try_from(choice).expect("requests have few choices"),
                 tokens_left: sequence.tokens_max,
+                paused: false,
                 tokens_held: 0,
                 filter: Filter::new(&start.stops),
             };
@@ -125,16 +128,26 @@ impl Table {
         group.sequences
     }
 
-    /// The sequences of a request that run.
-    pub(crate) fn sequences_of(&self, request: u64) -> &[SequenceId] {
+    /// There is room for a request; returns its sequences that paused. News of room may come late, or
+    /// twice: whoever does not pause any more is not among them.
+    pub(crate) fn resume(&mut self, request: u64) -> Vec<SequenceId> {
         let group = self.requests.get(&request).and_then(|id| self.groups.get(*id));
-        group.map_or(&[], |group| &group.sequences)
+        let Some(group) = group else { return Vec::new() };
+        let mut paused = Vec::new();
+        for id in &group.sequences {
+            let running = self.sequences.get_mut(id.0).expect("a group has those that run");
+            if std::mem::take(&mut running.paused) {
+                paused.push(*id);
+            }
+        }
+        paused
     }
 
     pub(crate) fn push(&mut self, id: SequenceId, token: Token<'_>, now_ns: u64) -> Push {
         let Some(running) = self.sequences.get_mut(id.0) else { return Push::Ended };
         let group = self.groups.get_mut(running.group).expect("a sequence has its group");
         if !group.stream.credit.has_room(group.produced) {
+            running.paused = true;
             return Push::Full;
         }
         let due_ns = token.due.map_or(now_ns, |due| self.clock.ns(due));

@@ -184,8 +184,8 @@ impl Thread {
                 }
             }
             Command::Resume { request } => {
-                for id in self.table.sequences_of(request) {
-                    runner.resume(*id);
+                for id in self.table.resume(request) {
+                    runner.resume(id);
                 }
             }
         }

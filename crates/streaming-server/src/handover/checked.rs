@@ -85,7 +85,9 @@ impl Producer {
                         seen.cancelled += self.table.cancel(request).len();
                         running = None;
                     }
-                    Command::Resume { .. } => paused = false,
+                    Command::Resume { request } => {
+                        paused &= self.table.resume(request).is_empty();
+                    }
                 }
             }
             until = match running {
@@ -93,6 +95,9 @@ impl Producer {
                 _ => Until::Forever,
             };
             self.table.publish();
+            if self.table.running() == 0 {
+                running = None;
+            }
         }
         seen
     }

@@ -98,8 +98,8 @@ impl Acceptor {
         for connection in self.local.connections.lock().iter() {
             connection.drain();
         }
-        let deadline = tokio::time::Instant::now() + core.options.drain_timeout;
-        let mut in_time = pin!(tokio::time::timeout_at(deadline, core.admission.empty()));
+        let empty = core.admission.empty();
+        let mut in_time = pin!(tokio::time::timeout(core.options.drain_timeout, empty));
         let finished = loop {
             tokio::select! {
                 finished = &mut in_time => break finished.is_ok(),

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::accept::Local;
 use crate::handover::Failure;
-use crate::seam::nanoseconds;
+use crate::seam::{nanoseconds, timer_now};
 
 /// The longest and the shortest time between two looks.
 const PERIOD_MAX: Duration = Duration::from_millis(250);
@@ -34,7 +34,7 @@ impl Keeper {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             let due = ticks.tick().await;
-            let lag = Instant::now().saturating_duration_since(due);
+            let lag = timer_now().saturating_duration_since(due);
             self.local.core.metrics.loop_lag.observe(nanoseconds(lag));
             self.look();
         }

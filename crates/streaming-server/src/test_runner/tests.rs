@@ -87,8 +87,8 @@ impl World {
         drop(pending);
         let cost = pieces.iter().map(|(_, text)| Piece::cost_bytes(text.len())).sum();
         if self.stream.credit.consume(cost) {
-            for id in self.table.sequences_of(0) {
-                self.runner.resume(*id);
+            for id in self.table.resume(0) {
+                self.runner.resume(id);
             }
         }
         pieces
@@ -156,6 +156,17 @@ fn whoever_does_not_read_pauses_and_loses_nothing() {
         let texts: Vec<_> = of_choice.map(|(_, text)| text.clone()).collect();
         assert_eq!((0..500).map(|token| format!("token_{token}")).collect::<Vec<_>>(), texts);
     }
+}
+
+#[test]
+fn whoever_does_not_pause_is_not_resumed() {
+    let mut world = World::new(TestOptions::default(), 10, 3, 1);
+    assert!(world.table.resume(0).is_empty());
+    world.now += 40 * MS;
+    world.step();
+    // The first token filled the stream: the second of that sequence and the others found no room.
+    assert_eq!(3, world.table.resume(0).len());
+    assert!(world.table.resume(0).is_empty());
 }
 
 #[test]
