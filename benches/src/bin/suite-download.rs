@@ -105,7 +105,7 @@ const COLLAPSED: u64 = MB;
 fn seconds(mode: Mode) -> u64 {
     match mode {
         Mode::Pair => 1,
-        Mode::Quick => 8,
+        Mode::Quick => 4,
         Mode::Comprehensive => 20,
         Mode::Stress => 120,
     }

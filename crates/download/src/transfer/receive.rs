@@ -69,6 +69,9 @@ const LAG_BYTES_NEAR: u64 = 16 << 20;
 const LAG_BYTES_FAR: u64 = 256 << 20;
 /// Answers that take longer come from afar.
 const NEAR: Duration = Duration::from_millis(5);
+/// Those who wait for work hear of the hash each time that it has advanced by this: half of what the least
+/// part has.
+const TELL_BYTES: u64 = 512 << 10;
 /// What a connection holds: a buffer of hyper's, and the frame that is written.
 const CONNECTION_BYTES: u64 = 512 << 10;
 /// Frames on their way to the hash and ahead of it, at best, and at least.
@@ -127,6 +130,8 @@ struct Shared<'a> {
     known: Mutex<Validator>,
     /// The hash has advanced, or a part has ended.
     moved: Arc<Notify>,
+    /// The hash has taken a frame.
+    room: Arc<Notify>,
     /// Every byte is here.
     ended: Notify,
     hashed: Arc<AtomicU64>,
@@ -163,18 +168,24 @@ impl<'a> Receiver<'a> {
         let Opened { total, first } = opened;
         let window = self.reserve_window(total).await?;
         let (moved, hashed) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(hash.0)));
-        let state = Arc::new(Mutex::new(hash.clone()));
+        let (state, room) = (Arc::new(Mutex::new(hash.clone())), Arc::new(Notify::new()));
         let options = self.parts_options(first.as_ref());
         let plan = Parts::new(total.unwrap_or(u64::MAX), ledger.clone(), hash.0, options);
         let told = {
             let (moved, hashed) = (Arc::clone(&moved), Arc::clone(&hashed));
-            let state = Arc::clone(&state);
+            let (state, room) = (Arc::clone(&state), Arc::clone(&room));
+            let mut told_at = hash.0;
             move |progress: Option<Progress>| {
-                if let Some(progress) = progress {
-                    hashed.store(progress.offset, Ordering::Release);
-                    *state.lock() = (progress.offset, progress.running);
+                if let Some(Progress { offset, running }) = progress {
+                    hashed.store(offset, Ordering::Release);
+                    *state.lock() = (offset, running);
+                    // All who wait for work wake up: not for each frame.
+                    if told_at + TELL_BYTES <= offset {
+                        told_at = offset;
+                        moved.notify_waiters();
+                    }
                 }
-                moved.notify_waiters();
+                room.notify_waiters();
             }
         };
         let work = (total.unwrap_or(u64::MAX), ledger, window.bytes() - CONNECTION_BYTES);
@@ -188,6 +199,7 @@ impl<'a> Receiver<'a> {
             total,
             known: Mutex::new(known),
             moved,
+            room,
             ended: Notify::new(),
             hashed,
             state,

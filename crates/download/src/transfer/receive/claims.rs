@@ -41,8 +41,10 @@ impl Receiver<'_> {
         let writer = Arc::clone(shared.writer);
         let turn = Arc::clone(&shared.claiming).lock_owned().await;
         let claimed = tokio::task::spawn_blocking(move || {
-            // Held until it is done, whether somebody waits for that or not.
+            // Held until the writer is let go of, whether somebody waits for that or not: what is bound
+            // last is dropped first.
             let _turn = turn;
+            let writer = writer;
             writer.sync()?;
             journal.durable(&ranges, (offset, &state))?;
             Ok(())

@@ -263,12 +263,12 @@ impl Receiver<'_> {
     /// Hands a frame to the hash. Waits while that is behind, which holds the network back.
     async fn hash(&self, shared: &Shared<'_>, mut frame: Frame) {
         loop {
-            let moved = shared.moved.notified();
+            let room = shared.room.notified();
             match shared.hasher.push(frame) {
                 Ok(()) => return,
                 Err(refused) => frame = refused,
             }
-            let _ = tokio::time::timeout(WAIT_MAX, moved).await;
+            let _ = tokio::time::timeout(WAIT_MAX, room).await;
         }
     }
 
