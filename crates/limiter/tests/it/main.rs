@@ -8,6 +8,7 @@ mod body;
 mod bucket;
 mod concurrency;
 mod keyed;
+mod large;
 mod model;
 mod real_time;
 mod throttled;
