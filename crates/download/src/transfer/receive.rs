@@ -166,7 +166,7 @@ impl<'a> Receiver<'a> {
     pub(super) async fn run(&self, start: Start, opened: Opened) -> Result<Received, Stopped> {
         let Start { writer, ledger, hash } = start;
         let Opened { total, first } = opened;
-        let window = self.reserve_window(total).await?;
+        let (window, first) = self.with_window(total, first).await?;
         let (moved, hashed) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(hash.0)));
         let (state, room) = (Arc::new(Mutex::new(hash.clone())), Arc::new(Notify::new()));
         let options = self.parts_options(first.as_ref());
@@ -239,19 +239,32 @@ impl<'a> Receiver<'a> {
 
     /// Memory for the frames of the file and for its first connection: much if there is much, or as little
     /// as will do when it is free.
-    async fn reserve_window(&self, total: Option<u64>) -> Result<Reservation, Stopped> {
+    ///
+    /// Who waits for memory holds no permit: those that have the memory may be waiting for one.
+    async fn with_window(
+        &self,
+        total: Option<u64>,
+        first: Option<First>,
+    ) -> Result<(Reservation, Option<First>), Stopped> {
+        if let Some(window) = self.try_window(total) {
+            return Ok((window, first));
+        }
+        let held = first.map(|First { range, body, validator, .. }| (range, body, validator));
+        let least = self.attempt.inner.memory.reserve(WINDOW_BYTES_MIN + CONNECTION_BYTES).await;
+        let window = least.map_err(|refused| {
+            Error::new(ErrorKind::Other, "the memory limit is too low").because(refused)
+        })?;
+        let Some((range, body, validator)) = held else { return Ok((window, None)) };
+        let permit = self.site.connections.acquire().await;
+        Ok((window, Some(First { range, body, validator, permit })))
+    }
+
+    fn try_window(&self, total: Option<u64>) -> Option<Reservation> {
         let budget = &self.attempt.inner.memory;
         let wanted = total.unwrap_or(u64::MAX).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
         let sizes = std::iter::successors(Some(wanted), |bytes| Some(bytes / 2));
-        for bytes in sizes.take_while(|bytes| WINDOW_BYTES_MIN < *bytes) {
-            if let Ok(window) = budget.try_reserve(bytes + CONNECTION_BYTES) {
-                return Ok(window);
-            }
-        }
-        budget.reserve(WINDOW_BYTES_MIN + CONNECTION_BYTES).await.map_err(|refused| {
-            let message = "the memory limit is too low";
-            Error::new(ErrorKind::Other, message).because(refused).into()
-        })
+        let mut sizes = sizes.take_while(|bytes| WINDOW_BYTES_MIN < *bytes);
+        sizes.find_map(|bytes| budget.try_reserve(bytes + CONNECTION_BYTES).ok())
     }
 
     /// A whole reply is one part, whatever its size.

@@ -1,10 +1,13 @@
 //! Many files, and many who want the same one.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use download::{Downloader, Event, How, Job};
-use pool::http::Client;
+use download::{Downloader, Event, FetchOptions, How, Job};
+use limiter::{Burst, Limiter, Rate};
+use pool::http::{Client, ClientOptions};
 use testkit::{Blob, Options, Origin};
+use tokio::time::timeout;
 
 use crate::world::{World, client_options, options};
 
@@ -74,4 +77,28 @@ fn a_file_that_is_here_and_right_is_not_asked_for() {
     world.origin.reset();
     let fetched = crate::world::fetch(&world.job(true), &options(), |_| ()).unwrap();
     assert_eq!((How::Unchanged, 0), (fetched.how, world.origin.stats().requests));
+}
+
+/// Premise: more files than the origin is asked for at once, so that some wait for their turn to ask while
+/// others, whose answer is here, wait for memory; a limit keeps all of them under way for long enough.
+#[tokio::test]
+async fn who_waits_for_memory_keeps_nobody_from_asking() {
+    let blobs: Vec<_> = (0..16).map(|k| Blob::new(format!("file-{k}"), 1_300_000, k)).collect();
+    let origin = Origin::start(Options { blobs: blobs.clone(), ..Options::default() }).unwrap();
+    let folder = testkit::temp_dir(&[]);
+    let rate = Rate::per_second(40_000_000);
+    let options = FetchOptions {
+        limiter: Some(Limiter::new(rate, Burst::lasting(Duration::from_millis(10), rate))),
+        files_max: blobs.len(),
+        connections_max: blobs.len(),
+        ..FetchOptions::default()
+    };
+    let job = |blob: &Blob| {
+        let url = origin.url(blob.name()).parse().unwrap();
+        Job::new(url, folder.path().join(blob.name()))
+    };
+    let downloader = Downloader::new(Client::new(ClientOptions::default()), options);
+    let all = downloader.fetch_all(blobs.iter().map(job).collect(), |_, _| {}, |_, _| {});
+    let fetched = timeout(Duration::from_secs(20), all).await.expect("nobody stands still");
+    assert!(fetched.iter().all(Result::is_ok), "{fetched:?}");
 }

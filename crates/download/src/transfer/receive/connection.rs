@@ -106,16 +106,17 @@ impl Receiver<'_> {
         if matches!(self.peek(shared), Turn::Whole) {
             return Turn::Whole;
         }
+        let permit = match select(pin!(self.site.connections.acquire()), ended).await {
+            Either::Left((permit, _)) => permit,
+            Either::Right(_) => return Turn::Whole,
+        };
+        // After the permit: who waits for one holds no memory that those with a permit need.
         if !is_first && memory.is_none() {
             let Ok(reserved) = self.attempt.inner.memory.try_reserve(CONNECTION_BYTES) else {
                 return Turn::Wait;
             };
             *memory = Some(reserved);
         }
-        let permit = match select(pin!(self.site.connections.acquire()), ended).await {
-            Either::Left((permit, _)) => permit,
-            Either::Right(_) => return Turn::Whole,
-        };
         let mut parts = shared.parts.lock();
         parts.hashed(shared.hashed.load(Ordering::Acquire));
         match parts.next(self.clock.now()) {
