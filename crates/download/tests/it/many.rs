@@ -30,7 +30,7 @@ fn small_files_come_together_and_critical_ones_first() {
     let order = Arc::new(Mutex::new(Vec::new()));
     let ended = Arc::clone(&order);
     let results = block_on(async {
-        let options = download::FetchOptions { files_max: 1, ..options() };
+        let options = FetchOptions { files_max: 1, ..options() };
         let downloader = Downloader::new(Client::new(client_options()), options);
         let note = move |k, _: &_| ended.lock().unwrap().push(k);
         downloader.fetch_all(jobs, |_, _: Event| (), note).await
