@@ -11,6 +11,11 @@ use crate::model::{SECOND, at};
 /// So many dispatches serve all that a test can ask for.
 const WAKES_MAX: usize = 100_000;
 
+/// Requests that a child of a backlog keeps waiting: more than one wake can serve, at the 100 tokens
+/// a nanosecond of the fastest rate and one token a request. With fewer its line runs empty, and
+/// how often it is asked again decides what it gets, not its weight.
+const DEEP: usize = 128;
+
 fn tree(rate: u64, burst: u64) -> Tree {
     Tree::new(Rate::per_second(rate), Burst::new(burst).unwrap(), Moment::ZERO)
 }
@@ -36,12 +41,14 @@ fn run_until(tree: &mut Tree, until: Moment) -> (Vec<Grant>, usize) {
     panic!("the tree never comes to rest");
 }
 
-/// Serves children that always have a request of their size waiting; returns the tokens of each.
+/// Serves children that always have requests of their size waiting; returns the tokens of each.
 fn serve_backlog(tree: &mut Tree, children: &[(NodeId, u64)], until: Moment) -> Vec<u64> {
     let mut owners: BTreeMap<Ticket, usize> = BTreeMap::new();
     let mut served = vec![0; children.len()];
     for (owner, (node, tokens)) in children.iter().enumerate() {
-        owners.insert(tree.enqueue(*node, *tokens, Moment::ZERO), owner);
+        for _ in 0..DEEP {
+            owners.insert(tree.enqueue(*node, *tokens, Moment::ZERO), owner);
+        }
     }
     while let Some(wake) = tree.next_wake().filter(|wake| *wake <= until) {
         tree.dispatch(wake);
@@ -87,6 +94,19 @@ fn children_share_by_weight_whatever_their_sizes() {
     let per_weight = [served[0], served[1] / 2, served[2] / 4];
     let spread = per_weight.iter().max().unwrap() - per_weight.iter().min().unwrap();
     assert!(spread <= 1000 + 3000, "{served:?}");
+}
+
+#[test]
+fn children_share_by_weight_at_many_tokens_a_nanosecond() {
+    let mut tree = tree(42_026_063_101, 20_000);
+    let root = tree.root();
+    tree.try_take(root, 20_000, at(0)).unwrap();
+    let children: Vec<_> = [(1, 48), (15, 1), (1, 1)]
+        .map(|(parts, tokens)| (child(&mut tree, root, weight(parts)), tokens))
+        .to_vec();
+    let served = serve_backlog(&mut tree, &children, at(47_589));
+    assert!(served[1].abs_diff(15 * served[2]) <= 1 + 15, "{served:?}");
+    assert!(served[1].abs_diff(15 * served[0]) <= 1 + 15 * 48, "{served:?}");
 }
 
 #[test]
