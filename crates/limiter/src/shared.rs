@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::seam::{Clock, Timer};
-use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::sync::{AtomicBool, Ordering, QuickMutex};
 use crate::waiters::Waiters;
 use crate::{Grant, Moment, NodeId, NotUntil, Ticket, Tree};
 
@@ -16,7 +16,7 @@ use crate::{Grant, Moment, NodeId, NotUntil, Ticket, Tree};
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
-    state: Mutex<State>,
+    state: QuickMutex<State>,
 }
 
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Shared {
             timer_set_for: Moment::MAX,
             doors: Vec::new(),
         };
-        Self { clock, state: Mutex::new(state) }
+        Self { clock, state: QuickMutex::new(state) }
     }
 
     pub(crate) fn try_take(

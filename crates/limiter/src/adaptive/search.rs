@@ -8,6 +8,9 @@ use super::epoch::Goodput;
 /// Goodput must rise by this much for a doubled limit to pay.
 const GAIN_MIN: f64 = 0.05;
 
+/// Goodput that has risen by this much for a doubled limit is no accident: half of what there is to gain.
+const GAIN_SURE: f64 = 0.5;
+
 /// Settle on the least limit that reaches this share of the best goodput seen.
 const NEAR_BEST: f64 = 0.95;
 
@@ -50,7 +53,7 @@ pub(super) struct Search {
     peak: f64,
     /// The greatest limit known to be worse than `best` for being too low; `None` if unknown.
     below: Option<usize>,
-    /// Lower limits have been tried, or half the best has been seen to be worse: it is not a collapse
+    /// Lower limits have been tried, or half the best has been seen to be far worse: it is no collapse
     /// that this search has begun in.
     surveyed: bool,
     /// What the next climb adds to the best.
@@ -328,7 +331,8 @@ impl Search {
 
     fn improve(&mut self, tried: Level) {
         self.below = Some(self.best.limit);
-        self.surveyed |= 2 * self.best.limit <= tried.limit;
+        let is_sure = (1.0 + GAIN_SURE) * self.best.goodput < tried.goodput;
+        self.surveyed |= is_sure && 2 * self.best.limit <= tried.limit;
         self.best = tried;
         self.peak = self.peak.max(tried.goodput);
     }

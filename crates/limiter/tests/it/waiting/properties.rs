@@ -45,7 +45,7 @@ fn tasks() -> impl Strategy<Value = Vec<Task>> {
     prop::collection::vec(task, 1..30)
 }
 
-/// Runs the tasks and returns who was granted what and when, in order.
+/// Runs the tasks and returns who was granted what and when, in the order in which they noticed.
 async fn run(limiter: &Limiter, tasks: &[Task]) -> Vec<(usize, Granted)> {
     let start = Instant::now();
     let log = Arc::new(Mutex::new(Vec::new()));
@@ -81,7 +81,10 @@ proptest! {
         paused(async {
             let limiter = limiter(rate, burst);
             let log = run(&limiter, &tasks).await;
-            let granted: Vec<Granted> = log.iter().map(|(_, granted)| *granted).collect();
+            let mut granted: Vec<Granted> = log.iter().map(|(_, granted)| *granted).collect();
+            // Of those granted at one moment the one that polls notices first, wherever it stood in line.
+            // The last of them alone can have exceeded the burst: behind it there is a debt.
+            granted.sort_by_key(|granted| (granted.nanos, burst < granted.asked));
             assert_conforms(&granted, Fraction { tokens: rate, nanos: SECOND }, burst);
             let patient = tasks.iter().filter(|task| task.patience.is_none()).count();
             assert!(patient <= log.len());
