@@ -16,8 +16,8 @@ use crate::Moment;
 /// goodput (the amount finished in good order per second) at one limit after the other, climbs while
 /// that pays, narrows the knee down, and settles on the least concurrency within 5 % of the best
 /// goodput it has seen. Once settled it looks one step up and one step down now and then, ever more
-/// rarely, so it never strays from the knee by more than a step; a change of capacity makes it search
-/// again.
+/// rarely, so it never strays from the knee by more than a step, and comes down to it step by step where
+/// noise has made it settle above; a change of capacity makes it search again.
 ///
 /// Where more concurrency makes goodput collapse, it remembers at how many and stays below that for
 /// long; where goodput has collapsed and stays so, it halves the limit until goodput is back, and
