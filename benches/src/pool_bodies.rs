@@ -72,7 +72,7 @@ fn get_256_tasks() -> Run {
     get_by_tasks(256)
 }
 
-/// One connection taken, held for a turn of the others, and given back, by one of many tasks for each
+/// One connection taken, held for a turn of the others, and given back, by each of many tasks for each
 /// four of which there is one connection.
 fn get_by_tasks(n_tasks: usize) -> Run {
     let connections = n_tasks / TASKS_PER_CONNECTION;
@@ -104,7 +104,7 @@ fn http_256_tasks() -> Run {
     http_by_tasks(256)
 }
 
-/// One GET of two bytes on loopback, by one of so many tasks; each may have a connection.
+/// One GET of two bytes on loopback, by each of so many tasks; each may have a connection.
 fn http_by_tasks(n_tasks: usize) -> Run {
     let runtime = runtime();
     let url = root(serve(&runtime));
@@ -129,7 +129,9 @@ fn tokens(options: Options) -> Pool<u32, Token> {
     Pool::new(connect, options)
 }
 
-/// Runs `turn` as often as iterations are asked for, spread over so many tasks of one thread.
+/// Runs so many tasks of one thread. One iteration is one turn of each of them: were the turns only spread
+/// over the tasks, a sample of the slower ones would end before most tasks have had any, and measure what
+/// it costs to start them.
 ///
 /// # Panics
 ///
@@ -156,7 +158,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut run = by_tasks_on(runtime, n_tasks, turn);
-    run(TURNS_TO_WARM_UP * n_tasks as u64);
+    run(TURNS_TO_WARM_UP);
     run
 }
 
@@ -171,12 +173,10 @@ where
     Box::new(move |iterations| {
         runtime.block_on(async {
             let mut tasks = JoinSet::new();
-            for task in 0..n_tasks as u64 {
-                let turns =
-                    iterations / n_tasks as u64 + u64::from(task < iterations % n_tasks as u64);
+            for _ in 0..n_tasks {
                 let turn = turn.clone();
                 tasks.spawn(async move {
-                    for _ in 0..turns {
+                    for _ in 0..iterations {
                         turn().await;
                     }
                 });

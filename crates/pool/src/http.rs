@@ -37,6 +37,7 @@
 //! [`Pool`]: crate::Pool
 //! [`Connection::connected`]: hyper_util::client::legacy::connect::Connection::connected
 
+mod alarm;
 mod body;
 mod client;
 mod connection;

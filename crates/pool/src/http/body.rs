@@ -8,14 +8,13 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
 use tokio::runtime::Handle;
-use tokio::time::{Sleep, sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::connection::HttpConnection;
 use super::error::BodyError;
 use super::replay::Replay;
 use crate::connect::{Poolable, State};
 use crate::lease::Lease;
-use crate::seam;
 
 /// How long a connection may take to become ready after the end of a reply. What is left to do then is a
 /// step of the task that drives it; unless the server replied before it had read all of the request.
@@ -33,7 +32,8 @@ pub struct Body<B: Replay = Full<Bytes>> {
     incoming: Incoming,
     /// `None` after the end.
     lease: Option<Lease<HttpConnection<B>>>,
-    stall: Stall,
+    /// How long the next frame may take.
+    timeout: Option<Duration>,
     reused: bool,
 }
 
@@ -44,7 +44,7 @@ impl<B: Replay> Body<B> {
         timeout: Option<Duration>,
     ) -> Self {
         let reused = lease.reused();
-        let mut body = Self { incoming, lease: Some(lease), stall: Stall::new(timeout), reused };
+        let mut body = Self { incoming, lease: Some(lease), timeout, reused };
         body.release_at_end();
         body
     }
@@ -76,6 +76,16 @@ impl<B: Replay> Body<B> {
         }
     }
 
+    /// Ready when the next frame takes too long.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        match (&mut self.lease, self.timeout) {
+            (Some(lease), Some(after)) => {
+                lease.0.alarm.poll(after, cx).map(|()| BodyError::Stalled { after })
+            }
+            _ => Poll::Pending,
+        }
+    }
+
     /// Closes the connection.
     fn discard(&mut self) {
         if let Some(lease) = self.lease.take() {
@@ -93,12 +103,14 @@ impl<B: Replay> hyper::body::Body for Body<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Pending => self.stall.poll(cx).map(|error| {
+            Poll::Pending => self.poll_stalled(cx).map(|error| {
                 self.discard();
                 Some(Err(error))
             }),
             Poll::Ready(Some(Ok(frame))) => {
-                self.stall.reset();
+                if let Some(lease) = &mut self.lease {
+                    lease.0.alarm.rest();
+                }
                 self.release_at_end();
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -134,36 +146,5 @@ impl<B: Replay> fmt::Debug for Body<B> {
             .field("size_hint", &self.incoming.size_hint())
             .field("is_over", &self.lease.is_none())
             .finish_non_exhaustive()
-    }
-}
-
-/// Watches for frames that do not come. The timer is made when one is first waited for.
-struct Stall {
-    limit: Option<Duration>,
-    timer: Option<Pin<Box<Sleep>>>,
-    is_waiting: bool,
-}
-
-impl Stall {
-    fn new(limit: Option<Duration>) -> Self {
-        Self { limit, timer: None, is_waiting: false }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
-        let Some(after) = self.limit else { return Poll::Pending };
-        if !self.is_waiting {
-            self.is_waiting = true;
-            let deadline = (seam::now() + after).into();
-            match &mut self.timer {
-                Some(timer) => timer.as_mut().reset(deadline),
-                None => self.timer = Some(Box::pin(sleep_until(deadline))),
-            }
-        }
-        let timer = self.timer.as_mut().expect("it was made when the wait began");
-        timer.as_mut().poll(cx).map(|()| BodyError::Stalled { after })
-    }
-
-    fn reset(&mut self) {
-        self.is_waiting = false;
     }
 }

@@ -1,7 +1,9 @@
 //! Sends requests.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,20 +15,19 @@ use hyper::{Method, Request, Response};
 use hyper_util::client::legacy::connect::HttpConnector;
 
 use super::body::Body;
-use super::connection::HttpConnection;
+use super::connection::{HttpConnection, Outcome};
 use super::dial::Dial;
 use super::error::Error;
 use super::opener::Opener;
 use super::origin::Origin;
 use super::proxies::{Proxies, matcher};
-use super::replay::{Replay, copy_of};
+use super::replay::Replay;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
 use crate::error::GetError;
 use crate::handle::Pool;
 use crate::lease::Lease;
 use crate::options::Options;
-use crate::seam::within;
 
 /// The longest head of a reply, by default.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -93,10 +94,9 @@ pub struct Client<B: Replay = Full<Bytes>> {
 struct Failed<B: Replay> {
     error: Error,
     lease: Lease<HttpConnection<B>>,
-    /// The request, if nothing of it was sent.
-    unsent: Option<Request<B>>,
-    /// Whether the connection ended without a byte of a reply.
-    silently: bool,
+    /// The request if it may be sent once more over a connection of which that is known: nothing of it
+    /// was sent, or this is a copy that may be, and not a byte of a reply came.
+    request: Option<Request<B>>,
 }
 
 impl<B: Replay> Client<B> {
@@ -139,20 +139,29 @@ impl<B: Replay> Client<B> {
     ///
     /// Dropping the future closes the connection if the request was begun; whether the server saw it
     /// is not known.
-    pub async fn send(&self, mut request: Request<B>) -> Result<Response<Body<B>>, Error> {
-        if *request.method() == Method::CONNECT {
-            return Err(Error::InvalidRequest("CONNECT is no request to an origin"));
-        }
-        let origin = Origin::of(request.uri()).map_err(Error::InvalidRequest)?;
-        let lease = self.pool.get(&origin).await;
-        let lease = lease.map_err(|source| no_connection(&origin, source))?;
-        lease.0.address.write(&mut request);
-        let copy = if lease.reused() { copy_of(&request) } else { None };
-
-        match self.exchange(&origin, lease, request).await {
-            Ok(reply) => Ok(reply),
-            // On the heap, for it is rare: the future of every other request is smaller by as much.
-            Err(failed) => Box::pin(self.exchange_again(&origin, failed, copy)).await,
+    pub fn send(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response<Body<B>>, Error>> + Send {
+        // No `async fn`: that would keep the request twice, as its argument and as a variable.
+        let origin = origin_of(&request);
+        async move {
+            let origin = origin?;
+            let lease = self.pool.get(&origin).await;
+            let mut lease = lease.map_err(|source| no_connection(&origin, source))?;
+            if lease.reused() {
+                lease.keep_copy(&request);
+            }
+            let heard_before = lease.0.heard.bytes();
+            let outcome = {
+                let mut begun = pin!(lease.begin(request));
+                poll_fn(|cx| lease.poll_outcome(begun.as_mut(), self.head_timeout, cx)).await
+            };
+            match self.reply(&origin, outcome, heard_before, lease) {
+                Ok(reply) => Ok(reply),
+                // On the heap, for it is rare: the future of every other request is smaller by as much.
+                Err(failed) => Box::pin(self.send_again(&origin, failed)).await,
+            }
         }
     }
 
@@ -166,66 +175,68 @@ impl<B: Replay> Client<B> {
         self.retries.load(Ordering::Relaxed)
     }
 
-    async fn exchange(
+    /// Sends a request a second time, over a new connection, if that is safe.
+    async fn send_again(
         &self,
         origin: &Origin,
-        mut lease: Lease<HttpConnection<B>>,
-        request: Request<B>,
-    ) -> Result<Response<Body<B>>, Box<Failed<B>>> {
+        failed: Box<Failed<B>>,
+    ) -> Result<Response<Body<B>>, Error> {
+        let (lease, request) = failed.again()?;
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        let mut lease = lease.renew().await.map_err(|source| no_connection(origin, source))?;
         let heard_before = lease.0.heard.bytes();
-        let mut failure = match within(self.head_timeout, lease.exchange(request)).await {
-            Some(Ok(reply)) => return Ok(self.reply(reply, lease)),
+        let mut begun = pin!(lease.begin(request));
+        let outcome = poll_fn(|cx| lease.poll_outcome(begun.as_mut(), self.head_timeout, cx)).await;
+        self.reply(origin, outcome, heard_before, lease).map_err(|failed| failed.error)
+    }
+
+    /// Makes a reply of what became of a request, if it is one.
+    fn reply(
+        &self,
+        origin: &Origin,
+        outcome: Option<Outcome<B>>,
+        heard_before: u64,
+        mut lease: Lease<HttpConnection<B>>,
+    ) -> Result<Response<Body<B>>, Box<Failed<B>>> {
+        let copy = lease.0.copy.take();
+        let mut failure = match outcome {
+            Some(Ok(reply)) => {
+                let (mut head, incoming) = reply.into_parts();
+                lease.extend(&mut head.extensions);
+                let body = Body::new(incoming, lease, self.body_timeout);
+                return Ok(Response::from_parts(head, body));
+            }
             Some(Err(failure)) => failure,
             None => {
                 let after = self.head_timeout.unwrap_or_default();
                 let error = Error::HeadTimedOut { origin: origin.clone(), after };
-                return Err(Box::new(Failed { error, lease, unsent: None, silently: false }));
+                return Err(Box::new(Failed { error, lease, request: None }));
             }
         };
         let unsent = failure.take_message();
         let source = failure.into_error();
         let silently = lease.0.heard.bytes() == heard_before && !source.is_user();
+        let request = unsent.or(copy.filter(|_| silently));
         let error = Error::Exchange { origin: origin.clone(), source };
-        Err(Box::new(Failed { error, lease, unsent, silently }))
-    }
-
-    /// Sends a request a second time, over a new connection, if that is safe.
-    async fn exchange_again(
-        &self,
-        origin: &Origin,
-        failed: Box<Failed<B>>,
-        copy: Option<Request<B>>,
-    ) -> Result<Response<Body<B>>, Error> {
-        let (lease, request) = failed.again(copy)?;
-        self.retries.fetch_add(1, Ordering::Relaxed);
-        let lease = lease.renew().await.map_err(|source| no_connection(origin, source))?;
-        self.exchange(origin, lease, request).await.map_err(|failed| failed.error)
-    }
-
-    fn reply(
-        &self,
-        reply: Response<hyper::body::Incoming>,
-        lease: Lease<HttpConnection<B>>,
-    ) -> Response<Body<B>> {
-        let (mut head, incoming) = reply.into_parts();
-        lease.extend(&mut head.extensions);
-        Response::from_parts(head, Body::new(incoming, lease, self.body_timeout))
+        Err(Box::new(Failed { error, lease, request }))
     }
 }
 
 impl<B: Replay> Failed<B> {
-    /// Returns what is needed to send the request again if that is safe: the connection was used before,
-    /// and the request was not sent or is a copy that may be.
-    fn again(
-        self,
-        copy: Option<Request<B>>,
-    ) -> Result<(Lease<HttpConnection<B>>, Request<B>), Error> {
-        let request = self.unsent.or(copy.filter(|_| self.silently));
-        match request.filter(|_| self.lease.reused()) {
+    /// Returns what is needed to send the request again if that is safe.
+    fn again(self) -> Result<(Lease<HttpConnection<B>>, Request<B>), Error> {
+        match self.request.filter(|_| self.lease.reused()) {
             Some(request) => Ok((self.lease, request)),
             None => Err(self.error),
         }
     }
+}
+
+fn origin_of<B>(request: &Request<B>) -> Result<Origin, Error> {
+    if *request.method() == Method::CONNECT {
+        return Err(Error::InvalidRequest("CONNECT is no request to an origin"));
+    }
+    Origin::of(request.uri()).map_err(Error::InvalidRequest)
 }
 
 fn no_connection(origin: &Origin, source: GetError) -> Error {

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -15,7 +16,8 @@ use hyper::{Request, Response, Uri};
 use hyper_util::client::legacy::connect::Connected;
 use tokio::task::JoinHandle;
 
-use super::replay::Replay;
+use super::alarm::Alarm;
+use super::replay::{Replay, copy_of};
 use super::watched::Heard;
 use crate::connect::{Poolable, State};
 
@@ -32,7 +34,14 @@ pub(super) struct Link<B> {
     pub(super) heard: Heard,
     pub(super) address: Address,
     pub(super) connected: Connected,
+    /// A copy of the request under way if it may be sent again.
+    pub(super) copy: Option<Request<B>>,
+    /// Rings when the head of a reply or a part of its body takes too long.
+    pub(super) alarm: Alarm,
 }
+
+/// What becomes of a request.
+pub(super) type Outcome<B> = Result<Response<Incoming>, TrySendError<Request<B>>>;
 
 /// How requests over a connection say where they go.
 pub(super) struct Address {
@@ -88,38 +97,60 @@ impl<B: Replay> HttpConnection<B> {
         }
     }
 
-    /// Sends a request and waits for the head of its reply.
-    pub(super) async fn exchange(
+    /// Keeps a copy of a request if it may be sent again. Before it is [begun](Self::begin): what is
+    /// added there need not be copied.
+    pub(super) fn keep_copy(&mut self, request: &Request<B>) {
+        self.0.copy = copy_of(request);
+    }
+
+    /// Hands a request to the driver; what becomes of it is waited for by [`Self::poll_outcome`].
+    pub(super) fn begin(
         &mut self,
-        request: Request<B>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
-        let Link { sender, driver, .. } = &mut *self.0;
+        mut request: Request<B>,
+    ) -> impl Future<Output = Outcome<B>> + Send + use<B> {
+        let Link { sender, address, alarm, .. } = &mut *self.0;
+        alarm.rest();
+        address.write(&mut request);
         let open = sender.as_mut().expect("a connection whose driver has ended is not lent");
-        let reply = open.try_send_request(request);
-        reply_of(reply, driver, || drop(sender.take())).await
+        open.try_send_request(request)
+    }
+
+    /// Waits for what becomes of the request that was begun; `None` when that takes longer than `limit`.
+    pub(super) fn poll_outcome(
+        &mut self,
+        begun: Pin<&mut impl Future<Output = Outcome<B>>>,
+        limit: Option<Duration>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Outcome<B>>> {
+        let Link { sender, driver, alarm, .. } = &mut *self.0;
+        match (poll_begun(begun, driver, || drop(sender.take()), cx), limit) {
+            (Poll::Ready(outcome), _) => {
+                alarm.rest();
+                Poll::Ready(Some(outcome))
+            }
+            (Poll::Pending, Some(limit)) => alarm.poll(limit, cx).map(|()| None),
+            (Poll::Pending, None) => Poll::Pending,
+        }
     }
 }
 
-/// Waits for the reply to a request that was handed to `driver`.
+/// Waits for the answer to what was handed to `driver`.
 ///
 /// hyper hands it over through a channel. If the driver ends in the very instant in which a request is put
 /// in, the request may stay there and nobody answers (hyper#4122): so the end of the driver is waited for
 /// as well, and then `give_up` ends the channel, by which what is left in it comes back unsent.
-async fn reply_of<R>(
-    reply: impl Future<Output = R>,
+fn poll_begun<R>(
+    mut begun: Pin<&mut impl Future<Output = R>>,
     driver: &mut Driver,
     give_up: impl FnOnce(),
-) -> R {
-    let mut reply = pin!(reply);
-    let early = poll_fn(|cx| match reply.as_mut().poll(cx) {
-        Poll::Ready(reply) => Poll::Ready(Some(reply)),
-        Poll::Pending => driver.poll_ended(cx).map(|()| None),
-    });
-    if let Some(reply) = early.await {
-        return reply;
+    cx: &mut Context<'_>,
+) -> Poll<R> {
+    if let Poll::Ready(answer) = begun.as_mut().poll(cx) {
+        return Poll::Ready(answer);
     }
+    ready!(driver.poll_ended(cx));
     give_up();
-    reply.await
+    begun.poll(cx)
 }
 
 impl<B: Replay> Poolable for HttpConnection<B> {
@@ -195,17 +226,20 @@ mod tests {
     /// hyper#4122. Premise: the driver has ended, and the only thing that could still answer is the channel.
     #[tokio::test(start_paused = true)]
     async fn a_request_left_in_the_channel_of_an_ended_driver_comes_back() {
-        let (channel, reply) = oneshot::channel::<()>();
+        let (channel, mut reply) = oneshot::channel::<()>();
+        let mut channel = Some(channel);
         let mut driver = Driver::new(tokio::spawn(async {}));
-        let reply = reply_of(reply, &mut driver, || drop(channel));
+        let mut give_up = || drop(channel.take());
+        let reply = poll_fn(|cx| poll_begun(Pin::new(&mut reply), &mut driver, &mut give_up, cx));
         assert!(timeout(SECOND, reply).await.expect("it comes back").is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_reply_that_came_before_the_end_counts() {
-        let (channel, reply) = oneshot::channel();
+        let (channel, mut reply) = oneshot::channel();
         let mut driver =
             Driver::new(tokio::spawn(async move { channel.send(7).expect("it is waited for") }));
-        assert_eq!(Ok(7), reply_of(reply, &mut driver, || {}).await);
+        let reply = poll_fn(|cx| poll_begun(Pin::new(&mut reply), &mut driver, || {}, cx));
+        assert_eq!(Ok(7), reply.await);
     }
 }

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 
+use super::alarm::Alarm;
 use super::connection::{Address, Driver, HttpConnection, Link, TargetForm};
 use super::dial::Dial;
 use super::origin::Origin;
@@ -118,7 +119,9 @@ impl<S: Dial, B: Replay> Opener<S, B> {
         }));
         sender.ready().await?;
         let sender = Some(sender);
-        Ok(HttpConnection(Box::new(Link { sender, driver, heard, address, connected })))
+        let (copy, alarm) = (None, Alarm::default());
+        let link = Link { sender, driver, heard, address, connected, copy, alarm };
+        Ok(HttpConnection(Box::new(link)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a connection leads to.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use hyper::Uri;
 use hyper::http::uri::{Authority, Scheme};
@@ -15,7 +16,7 @@ use hyper::http::uri::{Authority, Scheme};
 /// let origin = Origin::of(&"HTTP://Example.org:80/path".parse().unwrap()).unwrap();
 /// assert_eq!(Origin::of(&"http://example.org".parse().unwrap()).unwrap(), origin);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Eq)]
 pub struct Origin {
     is_https: bool,
     /// Without the scheme's own port. Compares and hashes without regard to case.
@@ -69,6 +70,21 @@ impl Origin {
         let scheme = if self.is_https { Scheme::HTTPS } else { Scheme::HTTP };
         let builder = Uri::builder().scheme(scheme).authority(self.authority.clone());
         builder.path_and_query("/").build().expect("all parts come from a valid URI")
+    }
+}
+
+/// Most users write a host as they did before, and the same bytes are compared at once.
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        let same = || self.authority.as_str() == other.authority.as_str();
+        self.is_https == other.is_https && (same() || self.authority == other.authority)
+    }
+}
+
+impl Hash for Origin {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.is_https.hash(state);
+        self.authority.hash(state);
     }
 }
 
