@@ -115,13 +115,12 @@ mod tests {
         let mut holder = lock.lock();
         thread::scope(|scope| {
             let head = scope.spawn(|| *lock.lock());
-            while !lock.line.is_locked() {
+            let mut looks = std::iter::repeat_with(|| {
                 thread::yield_now();
-            }
-            for _ in 0..10_000 {
-                thread::yield_now();
-                assert!(lock.line.is_locked());
-            }
+                lock.line.is_locked()
+            });
+            assert!(looks.by_ref().take(1_000_000).any(|is_locked| is_locked), "it never queued");
+            assert!(looks.take(10_000).all(|is_locked| is_locked), "it left too early");
             *holder = true;
             drop(holder);
             assert!(head.join().expect("it only looks"));
