@@ -23,6 +23,7 @@ pub mod pool_bodies;
 pub mod queue_bodies;
 pub mod sampler;
 pub mod std_bodies;
+pub mod stream_behavior;
 pub mod stream_child;
 pub mod stream_client;
 pub mod stream_direct;

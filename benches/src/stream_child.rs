@@ -12,13 +12,14 @@ use nix::unistd::Pid;
 use streaming_server::{
     Listener, Options, Pace, Server, TestOptions, TestRunner, raise_open_files,
 };
+use tokio::sync::oneshot;
 
 use crate::stream_direct;
 
 /// The word that makes this program a server.
 pub const WORD: &str = "serve";
 /// As the program `streaming-server` has it.
-const EVENT_INTERVAL: u32 = 16;
+const EVENT_INTERVAL: u32 = 32;
 /// The core of the servers; clients have the other ones.
 const SERVER_CORE: usize = 0;
 
@@ -31,6 +32,24 @@ pub enum Kind {
     ServerFree,
     /// The reference.
     Direct,
+}
+
+/// What a server lets happen, where a case is about that.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many requests run at once.
+    pub running: usize,
+    /// How many wait beside them.
+    pub queued: usize,
+    /// How long a client may read nothing.
+    pub stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let Options { running_max, queued_max, stall_timeout, .. } = Options::default();
+        Self { running: running_max, queued: queued_max, stall: stall_timeout }
+    }
 }
 
 /// What a process used so far.
@@ -63,6 +82,24 @@ impl Serving {
     ///
     /// Never: the pipes were asked for.
     pub fn start(kind: Kind, interval: Duration, aligned: bool) -> io::Result<Self> {
+        Self::start_with(kind, interval, aligned, Limits::default())
+    }
+
+    /// The same with limits of its own.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    ///
+    /// # Panics
+    ///
+    /// Never: the pipes were asked for.
+    pub fn start_with(
+        kind: Kind,
+        interval: Duration,
+        aligned: bool,
+        Limits { running, queued, stall }: Limits,
+    ) -> io::Result<Self> {
         let word = match kind {
             Kind::Server => "server",
             Kind::ServerFree => "server-free",
@@ -70,6 +107,8 @@ impl Serving {
         };
         let mut child = Command::new(std::env::current_exe()?)
             .args([WORD, word, &interval.as_nanos().to_string(), &aligned.to_string()])
+            .args([running, queued].map(|limit| limit.to_string()))
+            .arg(stall.as_millis().to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -93,6 +132,16 @@ impl Serving {
         let mut numbers = line.split_whitespace().map(str::parse);
         let mut next = || numbers.next().and_then(Result::ok).ok_or(io::ErrorKind::InvalidData);
         Ok(Used { cpu_us: next()?, rss_bytes: next()? })
+    }
+
+    /// Tells it to stop, and waits until it has. Returns whether every stream has finished.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; a process that ended is one.
+    pub fn drain(mut self) -> io::Result<bool> {
+        self.stdin.write_all(b"stop\n")?;
+        Ok(self.child.wait()?.success())
     }
 
     /// Its process.
@@ -128,7 +177,7 @@ pub fn leave_the_servers_core() {
 /// When it was started with other words than [`Serving::start`] gives, or the kernel has no sockets.
 pub fn serve_if_told() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [word, kind, interval, aligned] = args.as_slice() else { return };
+    let [word, kind, interval, aligned, limits @ ..] = args.as_slice() else { return };
     if word != WORD {
         return;
     }
@@ -142,16 +191,25 @@ pub fn serve_if_told() {
         let _ = sched_setaffinity(Pid::from_raw(0), &set);
     }
     raise_open_files().expect("limits can be read");
-    std::thread::spawn(answer);
-    let served =
-        if kind == "direct" { direct(interval) } else { ours(interval, aligned == "true") };
-    served.expect("the kernel has sockets");
-    std::process::exit(0);
+    let limits: Vec<u64> = limits.iter().map(|limit| limit.parse().expect("a limit")).collect();
+    let (stop, stopped) = oneshot::channel();
+    std::thread::spawn(move || answer(stop));
+    let cut = if kind == "direct" {
+        direct(interval).map(|()| 0)
+    } else {
+        ours(interval, aligned == "true", &limits, stopped)
+    };
+    std::process::exit(i32::from(0 < cut.expect("the kernel has sockets")));
 }
 
-/// Says what this process used, line by line, and ends with its parent.
-fn answer() {
-    for _ in io::stdin().lock().lines() {
+/// Says what this process used, line by line, stops the server when told so, and ends with its parent.
+fn answer(stop: oneshot::Sender<()>) {
+    let mut stop = Some(stop);
+    for line in io::stdin().lock().lines() {
+        if line.is_ok_and(|line| line == "stop") {
+            drop(stop.take());
+            continue;
+        }
         let usage = getrusage(UsageWho::RUSAGE_SELF).expect("this process has a usage");
         let cpu_us = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -177,10 +235,26 @@ fn direct(interval: Duration) -> io::Result<()> {
     stream_direct::serve(&listener, interval)
 }
 
-fn ours(interval: Duration, aligned: bool) -> io::Result<()> {
+/// Serves until it is told to stop; returns how many streams were cut.
+fn ours(
+    interval: Duration,
+    aligned: bool,
+    limits: &[u64],
+    stopped: oneshot::Receiver<()>,
+) -> io::Result<u64> {
     let pace = if aligned { Pace::Aligned } else { Pace::Own };
     let tokens = TestOptions { interval, pace, ..TestOptions::default() };
-    let options = Options { tokens_max: 1 << 40, ..Options::default() };
+    let [running, queued, stall_ms] = *limits else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let count = |limit| usize::try_from(limit).map_err(io::Error::other);
+    let options = Options {
+        tokens_max: 1 << 40,
+        running_max: count(running)?,
+        queued_max: count(queued)?,
+        stall_timeout: Duration::from_millis(stall_ms),
+        ..Options::default()
+    };
     let server = Server::start(options, move || TestRunner::new(tokens));
     let server = server.map_err(io::Error::other)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -190,7 +264,6 @@ fn ours(interval: Duration, aligned: bool) -> io::Result<()> {
     runtime.block_on(async {
         let listener = Listener::bind(([127, 0, 0, 1], 0).into())?;
         announce(listener.address()?)?;
-        server.serve(listener, std::future::pending::<()>()).await;
-        Ok(())
+        Ok(server.serve(listener, stopped).await.cut)
     })
 }

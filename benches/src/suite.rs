@@ -14,9 +14,10 @@ pub mod micro;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use inference_bench::{CaseRecord, Verdict, exit};
+use inference_bench::{CaseRecord, Limit, Verdict, exit};
 use serde_json::{Value, json};
 
 use crate::Meter;
@@ -42,6 +43,31 @@ pub struct Context {
     pub mode: Mode,
     /// Decides whatever is drawn.
     pub seed: u64,
+}
+
+impl Context {
+    /// A stretch that takes so many seconds in quick mode.
+    #[must_use]
+    pub fn seconds(&self, quick: f64) -> Duration {
+        Duration::from_secs_f64(match self.mode {
+            Mode::Pair => 0.3,
+            Mode::Quick => quick,
+            Mode::Comprehensive => 3.0 * quick,
+            Mode::Stress => 10.0 * quick,
+        })
+    }
+
+    /// A record with its value, judged where the run was long enough for that.
+    #[must_use]
+    pub fn judged(&self, unit: &str, value: f64, n: u64, limit: Option<Limit>) -> CaseRecord {
+        let mut record = CaseRecord::new("", unit);
+        (record.n, record.value) = (n, Some(value));
+        // A third of a second is enough to run, not to judge.
+        if let Some(limit) = limit.filter(|_| self.mode != Mode::Pair) {
+            record.judge(limit);
+        }
+        record
+    }
 }
 
 /// One case of a suite.

@@ -8,6 +8,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use benches::stream_behavior::{self, require_all};
 use benches::stream_child::{Kind, Serving, leave_the_servers_core, serve_if_told};
 use benches::stream_client::{Client, Load, Outcome, quantiles};
 use benches::suite::{self, Case, Context, Mode};
@@ -49,34 +50,8 @@ fn main() -> ExitCode {
     case("cadence/8.33us", 2.0, Box::new(cadence));
     case("memory/1000", 2.0, Box::new(memory));
     case("scale/8000", 6.0, Box::new(many));
+    cases.extend(stream_behavior::cases());
     suite::main(&cases)
-}
-
-fn seconds(context: &Context, quick: f64) -> Duration {
-    Duration::from_secs_f64(match context.mode {
-        Mode::Pair => 0.3,
-        Mode::Quick => quick,
-        Mode::Comprehensive => 3.0 * quick,
-        Mode::Stress => 10.0 * quick,
-    })
-}
-
-fn judged(context: &Context, unit: &str, value: f64, n: u64, limit: Option<Limit>) -> CaseRecord {
-    let mut record = CaseRecord::new("", unit);
-    (record.n, record.value) = (n, Some(value));
-    // A third of a second is enough to run, not to judge.
-    if let Some(limit) = limit.filter(|_| context.mode != Mode::Pair) {
-        record.judge(limit);
-    }
-    record
-}
-
-/// Nothing else counts when a token was lost.
-fn require_all(record: &mut CaseRecord, wrong: u64) {
-    if 0 < wrong {
-        let reason = format!("{wrong} tokens were lost, doubled or out of order");
-        record.withdraw(Verdict::Fail, reason);
-    }
 }
 
 /// A stretch of one server under a load.
@@ -100,7 +75,7 @@ fn stretch(kind: Kind, interval: Duration, load: Load, time: Duration) -> Stretc
 
 /// Server and reference in turn, in pairs.
 fn pairs(context: &Context, streams: usize) -> Vec<(Stretch, Stretch)> {
-    let time = seconds(context, 1.0);
+    let time = context.seconds(1.0);
     let load = Load { streams, tokens: ENDLESS, stamped: true };
     let pair = |number: usize| {
         let one = |kind| stretch(kind, INTERVAL, load, time);
@@ -132,9 +107,9 @@ fn paced_latency(context: &Context, streams: usize, ratio_max: Option<f64>) -> C
     let n = pairs.iter().map(|(ours, _)| ours.outcome.tokens).sum();
     // One stream's time is that of waking threads: a difference is told, not a ratio.
     let mut record = if streams == 1 {
-        judged(context, "µs", added, n, Some(Limit::at_most(100.0)))
+        context.judged("µs", added, n, Some(Limit::at_most(100.0)))
     } else {
-        judged(context, "ratio", ratio, n, ratio_max.map(Limit::at_most))
+        context.judged("ratio", ratio, n, ratio_max.map(Limit::at_most))
     };
     let (ours, direct) = &pairs[0];
     record.beside.extend(quantiles(&ours.outcome, "ours"));
@@ -153,7 +128,7 @@ fn paced_cpu(context: &Context, streams: usize, ratio_max: Option<f64>) -> CaseR
     let of = |stretch: &Stretch| stretch.cpu_us / stretch.outcome.tokens as f64;
     let ratio = median(pairs.iter().map(|(ours, direct)| of(ours) / of(direct)).collect());
     let n = pairs.iter().map(|(ours, _)| ours.outcome.tokens).sum();
-    let mut record = judged(context, "ratio", ratio, n, ratio_max.map(Limit::at_most));
+    let mut record = context.judged("ratio", ratio, n, ratio_max.map(Limit::at_most));
     let ours = median(pairs.iter().map(|(ours, _)| of(ours)).collect());
     let direct = median(pairs.iter().map(|(_, direct)| of(direct)).collect());
     record.beside.insert("ours_cpu_us_per_token".to_owned(), ours);
@@ -166,10 +141,10 @@ fn paced_cpu(context: &Context, streams: usize, ratio_max: Option<f64>) -> CaseR
 fn flood(context: &Context, streams: usize, rate_min: f64) -> CaseRecord {
     let load = Load { streams, tokens: ENDLESS, stamped: false };
     let Stretch { outcome, cpu_us } =
-        stretch(Kind::Server, Duration::ZERO, load, seconds(context, 1.0));
+        stretch(Kind::Server, Duration::ZERO, load, context.seconds(1.0));
     let rate = outcome.tokens as f64 / cpu_us * 1e6;
     let limit = Some(Limit::at_least(rate_min));
-    let mut record = judged(context, "tokens/CPU s", rate, outcome.tokens, limit);
+    let mut record = context.judged("tokens/CPU s", rate, outcome.tokens, limit);
     let tokens = outcome.tokens as f64;
     record.beside.insert("tokens_per_s".to_owned(), tokens / outcome.window.as_secs_f64());
     record.beside.insert("tokens_per_read".to_owned(), tokens / outcome.reads as f64);
@@ -188,7 +163,7 @@ fn cadence(context: &Context) -> CaseRecord {
     let outcome = client.read_for(Duration::from_secs(20)).expect("streams can be read");
     let after = serving.used().expect("the server lives");
     let p99 = outcome.late_us(0.99);
-    let mut record = judged(context, "µs", p99, outcome.tokens, Some(Limit::at_most(2000.0)));
+    let mut record = context.judged("µs", p99, outcome.tokens, Some(Limit::at_most(2000.0)));
     record.beside.extend(quantiles(&outcome, "late"));
     let (first_ns, last_ns) = outcome.spans_ns[0];
     let mean_ns = (last_ns - first_ns) as f64 / (outcome.tokens.max(2) - 1) as f64;
@@ -214,7 +189,7 @@ fn original(context: &Context) -> CaseRecord {
     let mean = |(first, last): &(u64, u64)| (last - first) as f64 / (tokens - 1) as f64 / 1e6;
     let worst = outcome.spans_ns.iter().map(mean).fold(f64::MIN, f64::max);
     let limit = Some(Limit::at_most(0.05));
-    let mut record = judged(context, "ms", worst - 20.0, outcome.tokens, limit);
+    let mut record = context.judged("ms", worst - 20.0, outcome.tokens, limit);
     let last_us = outcome.last_late_ns.iter().max().map_or(f64::NAN, |ns| *ns as f64 / 1e3);
     record.beside.insert("last_token_late_us".to_owned(), last_us);
     record.beside.extend(quantiles(&outcome, "late"));
@@ -240,7 +215,7 @@ fn many(context: &Context) -> CaseRecord {
     let after = serving.used().expect("the server lives").rss_bytes;
     let missing = (3 * streams as u64 - outcome.tokens) + outcome.wrong;
     let limit = Some(Limit::at_most(0.0));
-    let mut record = judged(context, "tokens", missing as f64, streams as u64, limit);
+    let mut record = context.judged("tokens", missing as f64, streams as u64, limit);
     record.beside.extend(quantiles(&outcome, "late"));
     record.beside.insert("streams".to_owned(), streams as f64);
     let each = after.saturating_sub(before) as f64 / streams as f64;
@@ -255,11 +230,11 @@ fn memory(context: &Context) -> CaseRecord {
     let mut serving = Serving::start(Kind::Server, INTERVAL, true).expect("it starts again");
     let before = serving.used().expect("the server lives").rss_bytes;
     let mut client = Client::open(serving.address, load).expect("loopback has room");
-    let outcome = client.read_for(seconds(context, 1.0)).expect("streams can be read");
+    let outcome = client.read_for(context.seconds(1.0)).expect("streams can be read");
     let after = serving.used().expect("the server lives").rss_bytes;
     let each = after.saturating_sub(before) as f64 / streams as f64;
     let mut record =
-        judged(context, "bytes", each, streams as u64, Some(Limit::at_most(STREAM_BYTES_MAX)));
+        context.judged("bytes", each, streams as u64, Some(Limit::at_most(STREAM_BYTES_MAX)));
     require_all(&mut record, outcome.wrong);
     record
 }

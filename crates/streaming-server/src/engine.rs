@@ -8,6 +8,8 @@ mod thread;
 
 use std::time::Instant;
 
+#[cfg(fuzzing)]
+pub(crate) use self::filter::Filter;
 pub(crate) use self::table::Table;
 pub(crate) use self::thread::{Engine, Factory};
 use crate::runner::{FinishReason, Push, SequenceId, Token};

@@ -70,6 +70,9 @@ mod arena;
 mod body;
 mod engine;
 mod fault;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "shuttle")]
 #[doc(hidden)]
 pub mod handover;

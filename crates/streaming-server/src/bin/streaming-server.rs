@@ -21,7 +21,7 @@ const INTERRUPTED: u8 = 130;
 
 /// How many tasks run before the sockets are looked at again. tokio's 61 let a flood of tokens keep
 /// a new request waiting for milliseconds.
-const EVENT_INTERVAL: u32 = 16;
+const EVENT_INTERVAL: u32 = 32;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -9,4 +9,6 @@ mod helpers;
 mod program;
 mod properties;
 mod real_time;
+#[cfg(feature = "cli")]
+mod syscalls;
 mod wire;
