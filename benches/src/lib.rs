@@ -26,6 +26,7 @@ pub mod std_bodies;
 pub mod stream_child;
 pub mod stream_client;
 pub mod stream_direct;
+pub mod stream_instrument;
 pub mod suite;
 
 pub use body::{Body, Gate, Run};

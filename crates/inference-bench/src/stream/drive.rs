@@ -120,10 +120,10 @@ pub struct Drive {
 #[derive(Debug)]
 struct Shared {
     plan: Plan,
+    target: Target,
     uri: Uri,
     body: Bytes,
     authorization: Option<HeaderValue>,
-    tokens_asked: u32,
     timeout: std::time::Duration,
     clock: Arc<Clock>,
     counts: Arc<StampCounts>,
@@ -163,10 +163,10 @@ impl Drive {
         check_scheme(&origin)?;
         let shared = Shared {
             plan,
+            target: target.clone(),
             uri,
             body: target.request_body().into(),
             authorization: authorization(target)?,
-            tokens_asked: target.tokens,
             timeout: target.timeout.min(std::time::Duration::from_secs(86_400)),
             clock: Arc::new(Clock::start()),
             counts: Arc::default(),
@@ -252,6 +252,7 @@ fn check_load(plan: &Plan) -> Result<(), StartError> {
     let missing = match plan.load {
         Load::Closed { streams: 0 } => "no streams",
         Load::Open { rate, .. } if !(0.0 < rate && rate.is_finite()) => "no rate above 0",
+        Load::Replay { .. } if 0 < plan.workers => return Ok(()),
         _ if plan.workers == 0 => "no workers",
         _ if plan.requests.is_none() && plan.duration.is_none() => {
             "neither a number of requests nor a duration"

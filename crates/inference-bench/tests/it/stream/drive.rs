@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use inference_bench::stream::{
     Arrival, Dialect, Endpoint, Failure, Figures, Kind, Outcome, Plan, RequestRecord, Sequence,
-    Target,
+    Target, Trace,
 };
 use testkit::{Schedule, TokenSource};
 
@@ -160,4 +160,26 @@ fn a_stream_split_at_every_byte_is_whole() {
     let record = once(&answer(pieces, Then::Close));
     assert!(record.is_ok(), "{record:?}");
     assert_eq!(1, record.tokens());
+}
+
+#[test]
+fn a_trace_is_replayed_at_its_times_and_of_its_lengths() {
+    let source = source(MS);
+    let line = |ms: u32, tokens: u32| {
+        format!(
+            "{{\"timestamp\":{ms},\"input_length\":{},\"output_length\":{tokens}}}\n",
+            5 * tokens
+        )
+    };
+    let text: String = (0..20).map(|k| line(10 * k, k + 1)).collect();
+    let trace = Trace::parse(&text).unwrap();
+    let records = run(&Target::new(source.url()), Plan::replay(trace));
+    assert_eq!(20, records.len());
+    let first_ns = records.iter().map(|record| record.intended_ns).min().unwrap();
+    for record in &records {
+        let k = record.number;
+        assert!(record.is_ok(), "{record:?}");
+        assert_eq!((k + 1, k + 1), (u64::from(record.tokens_asked), record.tokens()));
+        assert_eq!(10_000_000 * k, record.intended_ns - first_ns);
+    }
 }

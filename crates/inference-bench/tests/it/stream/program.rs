@@ -1,5 +1,6 @@
 //! `inference-bench stream` as a script sees it.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -211,6 +212,110 @@ fn an_interrupted_run_leaves_a_valid_report() {
     let (report, _, records) = read_report(folder.path());
     assert_eq!(("interrupted", 1), (report["summary"]["verdict"].as_str().unwrap(), records.len()));
     assert_eq!(1, report["results_by_model"]["test"]["requests"]["abandoned"]);
+}
+
+/// The emitter as a program, with these options; it ends with this.
+struct Emit {
+    child: std::process::Child,
+    url: String,
+}
+
+impl Emit {
+    fn start(options: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_inference-bench"))
+            .args(["emit", "--until-stdin-closes"])
+            .args(options)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+        Self { child, url }
+    }
+}
+
+impl Drop for Emit {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// The errors table: kinds and counts on stdout and in the report, and exit code 1.
+#[test]
+fn errors_are_told_by_kind_and_count() {
+    for (fault, kind) in [
+        ("status=429", "status"),
+        ("broken@2", "broken_stream"),
+        ("no-done@2", "no_done"),
+        ("cut@2", "cut_off"),
+        ("error@2", "error_event"),
+        ("hang@2", "timed_out"),
+        ("endless@2", "too_long"),
+    ] {
+        let emit = Emit::start(&["--interval", "2ms", "--fault", &format!("{fault}/2")]);
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().to_str().unwrap();
+        let arguments = ["--streams", "6", "--tokens", "5", "-o", output];
+        let stdout = check(&emit.url, &arguments, 1, "verdict: fail");
+        assert!(stdout.contains(&format!("3 {kind}")), "{stdout}");
+        let results = read_report(folder.path()).0["results_by_model"]["test"].clone();
+        assert_eq!(serde_json::json!({ kind: 3 }), results["errors"], "{fault}");
+        assert_eq!(
+            (Some(3), Some(15)),
+            (results["requests"]["ok"].as_u64(), results["tokens"]["received"].as_u64(),)
+        );
+    }
+}
+
+#[test]
+fn a_wrong_fault_is_told_with_the_right_ones() {
+    let told = program(&["emit", "--fault", "explode"]);
+    let words = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert_eq!(Some(64), told.status.code());
+    assert!(words.contains("no fault `explode`") && words.contains("endless"), "{words}");
+}
+
+/// Whatever stops the client for longer than an interval is seen by the canary, and said.
+#[test]
+fn a_client_that_does_not_keep_up_is_invalid_and_says_why() {
+    let emit = Emit::start(&["--interval", "20ms"]);
+    let child = Command::new(env!("CARGO_BIN_EXE_inference-bench"))
+        .args(["stream", "--url", &emit.url, "--tokens", "100", "--calibration", "100ms"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let signal = |name: &str| {
+        Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    };
+    // Two seconds of tokens: stopped for half of that time, a fifth of a second each.
+    for _ in 0..5 {
+        std::thread::sleep(Duration::from_millis(200));
+        signal("-STOP");
+        std::thread::sleep(Duration::from_millis(200));
+        signal("-CONT");
+    }
+    let output = child.wait_with_output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(Some(4), output.status.code(), "{stdout}");
+    assert!(stdout.contains("not to be trusted: the client was the bottleneck"), "{stdout}");
+    assert!(stdout.ends_with("verdict: invalid\n"), "{stdout}");
+}
+
+#[test]
+fn a_canary_sings_beside_the_load() {
+    let emit = Emit::start(&["--interval", "20ms"]);
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["stream", "--url", &emit.url, "--tokens", "30", "--calibration", "500ms"];
+    let output = ["-o", folder.path().to_str().unwrap()];
+    program(&[&arguments[..], &output[..]].concat());
+    let measurement = read_report(folder.path()).0["measurement"].clone();
+    assert!(measurement["canary_err_us"]["p50"].is_f64(), "{measurement}");
+    assert!(measurement["foreign_cpu_pct"].is_f64(), "{measurement}");
+    assert!(measurement["icl_err_us"]["p50"].is_f64(), "{measurement}");
 }
 
 #[test]
