@@ -3,6 +3,7 @@
 mod exchange;
 mod worker;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -16,7 +17,7 @@ use pool::http::Origin;
 use pool::http::{Tls, TlsError};
 use tokio::sync::Notify;
 
-use super::plan::{Load, Plan, Target};
+use super::plan::{ApiKey, Load, Plan, Target};
 use super::record::RequestRecord;
 use super::seam::{Clock, StampCounts};
 
@@ -156,8 +157,7 @@ impl Drive {
     pub fn new(target: &Target, plan: Plan) -> Result<Self, StartError> {
         check_load(&plan)?;
         let url = target.request_url();
-        let uri: Uri =
-            url.parse().map_err(|_| StartError::Url { reason: format!("`{url}` is no URL") })?;
+        let uri: Uri = url.parse().map_err(|_| StartError::Url { reason: no_url(&url) })?;
         let origin = Origin::of(&uri);
         let origin = origin.map_err(|reason| StartError::Url { reason: reason.to_owned() })?;
         check_scheme(&origin)?;
@@ -231,6 +231,14 @@ impl Drive {
 }
 
 impl Shared {
+    /// A server's words, which may hold the key that it was sent.
+    fn without_key<'a>(&self, words: &'a str) -> Cow<'a, str> {
+        match self.target.api_key.as_ref().map(ApiKey::expose) {
+            Some(key) if !key.is_empty() => words.replace(key, "…").into(),
+            _ => words.into(),
+        }
+    }
+
     fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Acquire)
     }
@@ -246,6 +254,11 @@ impl Shared {
         let warmup_ns = u64::try_from(self.plan.warmup.as_nanos()).unwrap_or(u64::MAX);
         intended_ns < HEAD_START_NS.saturating_add(warmup_ns) && warmup_ns != 0
     }
+}
+
+fn no_url(url: &str) -> String {
+    let hint = if url.contains("://") { "" } else { "; it begins with http:// or https://" };
+    format!("`{url}` is no URL{hint}")
 }
 
 fn check_load(plan: &Plan) -> Result<(), StartError> {

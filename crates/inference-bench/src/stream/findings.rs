@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::calibrate::{Errors, distrust, quantiles};
 use super::figures::Figures;
 use super::plots;
-use super::record::RequestRecord;
+use super::record::{Failure, Outcome, RequestRecord};
 use super::spread::Spread;
 use crate::case::CaseRecord;
 use crate::gate::Limit;
@@ -120,9 +120,21 @@ impl Findings<'_> {
         if !errors.is_empty() {
             let counts: Vec<_> = errors.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
             let before = record.reason.take().map_or_else(String::new, |reason| reason + "; ");
-            record.reason = Some(before + &counts.join(", "));
+            record.reason = Some(before + &counts.join(", ") + &self.first_failure());
         }
         record
+    }
+
+    /// The words of the first failure, which say what to mend.
+    fn first_failure(&self) -> String {
+        let counted = self.records.iter().filter(|record| !record.warmup);
+        let first = counted.into_iter().find_map(|record| match &record.outcome {
+            Outcome::Failed { failure, detail } => Some((*failure, detail)),
+            _ => None,
+        });
+        let Some((failure, detail)) = first else { return String::new() };
+        let hint = if failure == Failure::Connect { "; is the server running there?" } else { "" };
+        format!("; the first: {detail}{hint}")
     }
 
     fn lost(&self) -> Option<CaseRecord> {
@@ -284,7 +296,7 @@ impl Findings<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::dialect::Dialect;
-    use super::super::record::{Event, Failure, Kind, Outcome};
+    use super::super::record::{Event, Kind};
     use super::*;
     use crate::report::{Environment, Rates, Run};
     use crate::{Fingerprint, verdict::RunVerdict};

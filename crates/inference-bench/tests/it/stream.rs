@@ -5,3 +5,4 @@ mod faults;
 mod program;
 mod real_time;
 pub(crate) mod server;
+mod tls;

@@ -51,9 +51,9 @@ const EXAMPLES: &str = "Examples:
   inference-bench calibrate --streams 1000 --runs 5
   inference-bench calibrate --streams 256 --stamp user --max-error 2ms
 
-The source is this program in another process: it puts the time into each event just before it writes it.
-What is told is |measured gap - emitted gap|; where the source is interrupted between its clock and its
-write, that is in the error, too.";
+The source is this program in another process: it puts the time into each event just before it
+writes it. What is told is |measured gap - emitted gap|; where the source is interrupted between
+its clock and its write, that is in the error, too.";
 
 /// Whose clock stamps what arrives.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]

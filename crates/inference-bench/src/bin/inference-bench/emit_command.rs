@@ -32,9 +32,9 @@ pub(crate) struct Options {
     /// How long it stands still.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     freeze_for: Option<Duration>,
-    /// What goes wrong: `WHAT[@TOKENS][/EVERY]`, with status=N, broken, no-done, cut, error, hang or
-    /// endless; after so many tokens, in every so-manieth stream.
-    #[arg(long, value_name = "FAULT")]
+    /// What goes wrong: status=503, broken, no-done, cut, error, hang or endless; after K tokens, in each
+    /// N-th stream.
+    #[arg(long, value_name = "WHAT[@K][/N]")]
     fault: Option<Fault>,
     /// Ends when its standard input is closed: with the process that started it.
     #[arg(long)]
@@ -43,9 +43,9 @@ pub(crate) struct Options {
 
 const EXAMPLES: &str = "Examples:
   inference-bench emit --interval 10ms
-  inference-bench emit --service 5ms                     # one request at a time: the queue M/D/1
+  inference-bench emit --service 5ms        # one request at a time: the queue M/D/1
   inference-bench emit --freeze-after 1s --freeze-for 2s
-  inference-bench emit --fault cut@3/2                   # each second stream is cut after three tokens";
+  inference-bench emit --fault cut@3/2      # each second stream is cut after three tokens";
 
 /// Serves until it is told to end, and returns the exit code.
 pub(crate) fn run(options: &Options) -> u8 {

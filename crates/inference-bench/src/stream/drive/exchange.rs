@@ -105,7 +105,7 @@ impl Exchange {
         };
         match talked {
             Ok(Ok(())) => Outcome::Ok,
-            Ok(Err(Broken { failure, detail })) => failed(failure, &detail),
+            Ok(Err(Broken { failure, detail })) => failed(failure, &shared.without_key(&detail)),
             // The end of a body that was told to be over is not worth a failure.
             Err(_) if transcript.is_done() => Outcome::Ok,
             Err(_) => {

@@ -173,6 +173,37 @@ fn hostile_words_stay_words_and_the_key_is_told_nobody() {
     assert!(!stdout.contains("s3cret-key") && !stderr.contains("s3cret-key"));
 }
 
+/// Some servers repeat the key that they refuse.
+#[test]
+fn a_key_that_the_server_repeats_is_told_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, "s3cret-key\n").unwrap();
+    let body = r#"{"error":"no key s3cret-key is known"}"#;
+    let head = "HTTP/1.1 401 No\r\ncontent-length:";
+    let reply = format!("{head} {}\r\n\r\n{body}", body.len());
+    let url = answer(vec![reply.into_bytes()], Then::Close);
+    let output = folder.path().join("out");
+    let arguments = ["--api-key-file", key.to_str().unwrap(), "-o", output.to_str().unwrap()];
+    let (code, stdout, stderr) = stream_command(&url, &arguments);
+    assert_eq!(1, code, "{stdout}{stderr}");
+    assert!(stdout.contains("no key … is known"), "{stdout}");
+    assert!(!stdout.contains("s3cret") && !stderr.contains("s3cret"));
+    for entry in output.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("s3cret"), "{path:?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_by_its_address() {
+    let stdout = check("http://127.0.0.1:1", &[], 1, "verdict: fail");
+    assert!(stdout.contains("1 connect; the first: no connection"), "{stdout}");
+    assert!(stdout.contains("is the server running there?"), "{stdout}");
+    let (_, _, stderr) = stream_command("127.0.0.1:8000", &[]);
+    assert!(stderr.contains("it begins with http://"), "{stderr}");
+}
+
 #[test]
 fn a_worse_latency_than_before_is_a_regression() {
     let folder = tempfile::tempdir().unwrap();

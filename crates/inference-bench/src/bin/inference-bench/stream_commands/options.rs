@@ -124,15 +124,18 @@ pub(crate) struct Options {
 }
 
 const EXAMPLES: &str = "Examples:
-  inference-bench stream --url http://127.0.0.1:8000 --streams 10 --tokens 2048 --expect-interval 20ms
-  inference-bench stream --url http://127.0.0.1:8000 --rate 50 --duration 30s --slo ttft=200ms,itl=50ms
+  inference-bench stream --url http://127.0.0.1:8000 --streams 10 --expect-interval 20ms
+  inference-bench stream --url http://127.0.0.1:8000 --rate 50 --slo ttft=200ms,itl=50ms
   inference-bench stream --url http://127.0.0.1:8000 --sweep 1,10,100 -o report
-  inference-bench stream --url http://127.0.0.1:8000 --search rate --rate 10 --slo ttft=200ms
-  inference-bench stream --url http://127.0.0.1:8000 --trace mooncake.jsonl --trace-speed 10
+  inference-bench stream --url http://127.0.0.1:8000 --search rate --slo ttft=200ms
+  inference-bench stream --url http://127.0.0.1:8000 --trace mooncake.jsonl
 
-Latencies count from the instant a request was due. A percentile with too few samples is null, with the
-reason. Exit codes: 0 all met, 1 under 80 % of requests succeeded, 2 under 90 % met the objectives, 3
-worse than the baseline, 4 not to be trusted, 5 another target missed, 64 usage, 130 interrupted.";
+No server at hand? `inference-bench emit` is one: it prints its URL.
+
+Latencies count from the instant a request was due. A percentile with too few samples is null,
+with the reason. Exit codes: 0 all met, 1 under 80 % of requests succeeded, 2 under 90 % met the
+objectives, 3 worse than the baseline, 4 not to be trusted, 5 another target missed, 64 usage,
+130 interrupted.";
 
 /// The kind of requests.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
