@@ -250,7 +250,7 @@ fn the_knee_of_a_live_queue_is_found() {
     let truth = md1_knee(share_min, services) / service.as_secs_f64();
     // The wait, the service, and 100 µs for the way there and back.
     let goals = Goals { ttft_ms: Some(10.1), ..Goals::default() };
-    let time = if judges_time() { 20_000 * MS } else { 300 * MS };
+    let time = if judges_time() { 10_000 * MS } else { 200 * MS };
     let start = truth / 3.0;
     let mut search = Search::new(SearchOptions { start, share_min, ..SearchOptions::default() });
     while let Some(load) = search.next() {
