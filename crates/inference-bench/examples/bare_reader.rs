@@ -14,12 +14,12 @@ use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::time::Instant;
 
+use inference_bench::stats::quantile;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
 };
-use inference_bench::stats::quantile;
 use nix::sys::time::{TimeSpec, TimeValLike};
 
 const EMIT_STAMP: &[u8] = b": t=";

@@ -19,7 +19,8 @@ pub(super) fn render(page: &mut String, plots: &[Plot]) {
         match &plot.drawing {
             Drawing::Lines { x, y, series } => lines(page, x, y, series),
             Drawing::Heat { x, from, to, value, light, dark, rows } => {
-                let scale = Scale::over(&Axis::linear(""), [*from, *to].into_iter());
+                // Cells fill the whole width: the marks must not begin at 0 where they do not.
+                let scale = Scale { low: *from, high: to.max(from + 1e-9), logarithmic: false };
                 heat(page, rows, (*light, *dark));
                 across(page, &scale, &format!("{}; cells: {value}", x.label));
             }
@@ -281,6 +282,7 @@ mod tests {
             rows: vec![row],
         });
         assert!(page.contains("opacity:0.08") && page.contains("opacity:1.00"), "{page}");
+        assert!(page.contains("left:0.0%\">0</i>"), "{page}");
         assert_eq!(1, page.matches("<b></b>").count());
     }
 }
