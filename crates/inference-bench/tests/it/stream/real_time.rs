@@ -3,6 +3,7 @@
 //! Counts are always judged, times only loosely: other tests and other people run beside these. With
 //! `INFERENCE_BENCH_JUDGE_TIME` set, on a machine that is ours, times are judged as promised.
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use inference_bench::stream::calibrate::Errors;
@@ -12,6 +13,7 @@ use inference_bench::stream::{
 };
 use testkit::{Schedule, TokenSource};
 
+use super::program::Emit;
 use super::server::{Source, run, runtime};
 
 const MS: Duration = Duration::from_millis(1);
@@ -265,4 +267,31 @@ fn the_knee_of_a_live_queue_is_found() {
     if judges_time() {
         assert!((found / truth - 1.0).abs() <= 0.05, "{found} of {truth}: {:?}", search.probes());
     }
+}
+
+/// Whatever stops the client for longer than an interval is seen by the canary, and said.
+#[test]
+fn a_client_that_does_not_keep_up_is_invalid_and_says_why() {
+    let emit = Emit::start(&["--interval", "20ms"]);
+    let child = Command::new(env!("CARGO_BIN_EXE_inference-bench"))
+        .args(["stream", "--url", &emit.url, "--tokens", "100", "--calibration", "100ms"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let signal = |name: &str| {
+        Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    };
+    // Two seconds of tokens: stopped for half of that time, a fifth of a second each.
+    for _ in 0..5 {
+        std::thread::sleep(200 * MS);
+        signal("-STOP");
+        std::thread::sleep(200 * MS);
+        signal("-CONT");
+    }
+    let output = child.wait_with_output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(Some(4), output.status.code(), "{stdout}");
+    assert!(stdout.contains("not to be trusted: the client was the bottleneck"), "{stdout}");
+    assert!(stdout.ends_with("verdict: invalid\n"), "{stdout}");
 }
