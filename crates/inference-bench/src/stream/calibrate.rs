@@ -11,6 +11,9 @@ const ERROR_FLOOR_US: f64 = 50.0;
 /// … and above this share of the percentile itself.
 const ERROR_SHARE: f64 = 0.05;
 
+/// Events that share a read, in percent, above which the gaps say more of the reader than of the stream.
+pub const COALESCED_PCT_MAX: f64 = 1.0;
+
 /// The errors of an instrument, in microseconds.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::calibrate::{Errors, distrust, quantiles};
+use super::calibrate::{COALESCED_PCT_MAX, Errors, distrust, quantiles};
 use super::figures::Figures;
 use super::plots;
 use super::record::{Failure, Outcome, RequestRecord};
@@ -17,8 +17,6 @@ use crate::verdict::Verdict;
 const SUITE: &str = "stream";
 /// The share of requests that must succeed, in percent (the founding suite's exit code 1).
 const SUCCESS_PCT_MIN: f64 = 80.0;
-/// Events that share a read, in percent, above which the gaps say more of the reader than of the stream.
-const COALESCED_PCT_MAX: f64 = 1.0;
 /// A send lag above this, in microseconds, makes an open loop another load than the one planned …
 const SEND_LAG_P99_US_MAX: f64 = 1000.0;
 /// … unless it is small beside the gap between two arrivals.

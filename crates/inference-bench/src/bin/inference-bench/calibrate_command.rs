@@ -5,7 +5,7 @@ use std::time::Duration;
 use inference_bench::exit;
 use inference_bench::report::{Environment, Report, Run};
 use inference_bench::stream::StampSource;
-use inference_bench::stream::calibrate::quantiles;
+use inference_bench::stream::calibrate::{COALESCED_PCT_MAX, quantiles};
 use inference_bench::{CaseRecord, Limit, Verdict, process};
 use serde_json::json;
 
@@ -96,7 +96,10 @@ pub(crate) fn run(options: &Options) -> u8 {
     let mut reasons = Vec::new();
     for number in 0..options.runs.max(1) {
         match calibrate(stage, &interrupt) {
-            Ok(calibration) => tell(options, &output, &calibration, number, &mut report),
+            Ok(calibration) => {
+                tell(options, &output, &calibration, number, &mut report);
+                reasons.extend(bottleneck(&calibration, number));
+            }
             Err(reason) => reasons.push(reason),
         }
         if interrupt.code().is_some() {
@@ -119,6 +122,13 @@ pub(crate) fn run(options: &Options) -> u8 {
     output.event("end", json!({ "verdict": verdict, "exit_code": code }));
     output.result(&format!("verdict: {verdict}"));
     code
+}
+
+/// Why a run says more of the client than of the instrument.
+fn bottleneck(calibration: &Calibration, number: usize) -> Option<String> {
+    let pct = calibration.errors.coalesced_pct.filter(|pct| COALESCED_PCT_MAX < *pct)?;
+    let run = number + 1;
+    Some(format!("the client was the bottleneck in run {run}: it read {pct:.1} % of events together"))
 }
 
 fn empty_report(options: &Options) -> Report {

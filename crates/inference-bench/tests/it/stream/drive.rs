@@ -45,6 +45,8 @@ fn connections_are_used_again() {
     let records = run(&Target::new(source.url()), plan);
     assert_eq!((12, 9), (records.len(), records.iter().filter(|r| r.reused).count()));
     assert_eq!(3, source.origin().stats().connections.opened);
+    // Each request has its own sent instant, not that of its connection's first one.
+    assert!(records.iter().all(|record| record.issued_ns <= record.sent_ns.unwrap()));
 }
 
 #[test]
@@ -126,11 +128,13 @@ fn a_silent_server_is_a_time_out_and_no_hang() {
     }
 }
 
-/// After `[DONE]` there is nothing to wait for.
+/// After `[DONE]` there is nothing to wait for, and a time-out then is none.
 #[test]
 fn a_body_that_never_ends_after_its_end_is_no_failure() {
     let url = answer(stream("data: [DONE]\n\n"), Then::Hang);
     assert!(once(&url).is_ok());
+    let target = Target { timeout: 300 * MS, ..Target::new(url) };
+    assert!(run(&target, Plan::closed(1))[0].is_ok());
 }
 
 #[test]
