@@ -128,7 +128,9 @@ pub(crate) fn run(options: &Options) -> u8 {
 fn bottleneck(calibration: &Calibration, number: usize) -> Option<String> {
     let pct = calibration.errors.coalesced_pct.filter(|pct| COALESCED_PCT_MAX < *pct)?;
     let run = number + 1;
-    Some(format!("the client was the bottleneck in run {run}: it read {pct:.1} % of events together"))
+    Some(format!(
+        "the client was the bottleneck in run {run}: it read {pct:.1} % of events together"
+    ))
 }
 
 fn empty_report(options: &Options) -> Report {
