@@ -38,13 +38,16 @@ fn main() -> ExitCode {
     case("original/one_and_ten", 41.5, Box::new(original));
     for (streams, p50_max) in [(1, None), (100, Some(1.5)), (512, None), (1000, Some(1.6))] {
         let run = move |context: &Context| paced_latency(context, streams, p50_max);
-        let expected_s = if streams == 512 { 2.0 } else { 4.0 };
+        let expected_s = match streams {
+            512 => 3.0,
+            1000 => 9.0,
+            _ => 4.0,
+        };
         case(&format!("paced/{streams}/latency"), expected_s, Box::new(run));
     }
     for (streams, cpu_max) in [(1000, Some(1.6)), (2000, None)] {
         let run = move |context: &Context| paced_cpu(context, streams, cpu_max);
-        let expected_s = if cpu_max.is_none() { 2.5 } else { 4.0 };
-        case(&format!("paced/{streams}/cpu"), expected_s, Box::new(run));
+        case(&format!("paced/{streams}/cpu"), 9.0, Box::new(run));
     }
     for (streams, rate_min) in [(1, 4e6), (64, 5e6)] {
         let run = move |context: &Context| flood(context, streams, rate_min);
