@@ -27,6 +27,7 @@ pub mod stream_behavior;
 pub mod stream_child;
 pub mod stream_client;
 pub mod stream_direct;
+pub mod stream_instrument;
 pub mod suite;
 
 pub use body::{Body, Gate, Run};

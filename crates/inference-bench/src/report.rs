@@ -47,6 +47,9 @@ pub struct Measurement {
     pub ttft_err_us: Option<BTreeMap<String, f64>>,
     /// Error of the gaps between chunks, in microseconds by quantile.
     pub icl_err_us: Option<BTreeMap<String, f64>>,
+    /// Error of the gaps of a stream of our own beside the load, in microseconds by quantile.
+    #[serde(default)]
+    pub canary_err_us: Option<BTreeMap<String, f64>>,
     /// How late requests were sent, in microseconds by quantile.
     pub send_lag_us: Option<BTreeMap<String, f64>>,
     /// Events that shared a read, in percent.

@@ -51,6 +51,7 @@ mod search;
 #[cfg(any(feature = "stream", test))]
 mod sequence;
 mod spread;
+mod trace;
 #[cfg(any(feature = "stream", test))]
 mod transcript;
 
@@ -59,7 +60,7 @@ pub use dialect::{Dialect, Latencies};
 #[cfg(feature = "stream")]
 pub use drive::{Drive, Progress, StampReport, StartError};
 #[cfg(feature = "stream")]
-pub use emitter::{Emitter, EmitterOptions};
+pub use emitter::{Emitter, EmitterOptions, Fault, Misdeed};
 pub use figures::{Figures, Requests, StreamingMetrics, Tokens};
 pub use findings::{Demands, Findings};
 pub use goals::Goals;
@@ -67,3 +68,4 @@ pub use plan::{ApiKey, Endpoint, Load, Plan, StampSource, Target};
 pub use record::{Event, Failure, Kind, NotSent, Outcome, RequestRecord, Sequence};
 pub use search::{Found, Probe, Search, SearchOptions};
 pub use spread::Spread;
+pub use trace::{Trace, TraceError, Traced};

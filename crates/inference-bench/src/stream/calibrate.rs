@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::dialect::ms;
-use super::record::RequestRecord;
+use super::record::{Outcome, RequestRecord};
 use super::spread::Spread;
 
 /// A percentile is untrusted only if its error is above this, in microseconds: below, no user notices.
 const ERROR_FLOOR_US: f64 = 50.0;
 /// … and above this share of the percentile itself.
 const ERROR_SHARE: f64 = 0.05;
+
+/// Events that share a read, in percent, above which the gaps say more of the reader than of the stream.
+pub const COALESCED_PCT_MAX: f64 = 1.0;
 
 /// The errors of an instrument, in microseconds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,7 +39,7 @@ impl Errors {
         let mut gaps_us = Vec::new();
         let mut firsts_us = Vec::new();
         let (mut events, mut coalesced) = (0_u64, 0_u64);
-        for record in records.iter().filter(|record| record.is_ok() && !record.warmup) {
+        for record in records.iter().filter(|record| tells_truth(record)) {
             let mut before = None;
             for event in record.token_events() {
                 events += 1;
@@ -53,7 +56,7 @@ impl Errors {
             }
             firsts_us.extend(first_error_us(record));
         }
-        let lags = records.iter().filter(|record| record.is_ok() && !record.warmup);
+        let lags = records.iter().filter(|record| tells_truth(record));
         Self {
             gap_us: Spread::of(gaps_us),
             first_us: Spread::of(firsts_us),
@@ -69,6 +72,11 @@ impl Errors {
         let p99 = |errors: &Self| errors.gap_us.rough(0.99).unwrap_or(f64::INFINITY);
         if p99(&self) < p99(&other) { other } else { self }
     }
+}
+
+/// A stream that we ended ourselves is as true as one that came to its end.
+fn tells_truth(record: &RequestRecord) -> bool {
+    matches!(record.outcome, Outcome::Ok | Outcome::Abandoned) && !record.warmup
 }
 
 fn first_error_us(record: &RequestRecord) -> Option<f64> {

@@ -3,6 +3,7 @@
 mod exchange;
 mod worker;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -16,7 +17,7 @@ use pool::http::Origin;
 use pool::http::{Tls, TlsError};
 use tokio::sync::Notify;
 
-use super::plan::{Load, Plan, Target};
+use super::plan::{ApiKey, Load, Plan, Target};
 use super::record::RequestRecord;
 use super::seam::{Clock, StampCounts};
 
@@ -120,10 +121,10 @@ pub struct Drive {
 #[derive(Debug)]
 struct Shared {
     plan: Plan,
+    target: Target,
     uri: Uri,
     body: Bytes,
     authorization: Option<HeaderValue>,
-    tokens_asked: u32,
     timeout: std::time::Duration,
     clock: Arc<Clock>,
     counts: Arc<StampCounts>,
@@ -156,17 +157,16 @@ impl Drive {
     pub fn new(target: &Target, plan: Plan) -> Result<Self, StartError> {
         check_load(&plan)?;
         let url = target.request_url();
-        let uri: Uri =
-            url.parse().map_err(|_| StartError::Url { reason: format!("`{url}` is no URL") })?;
+        let uri: Uri = url.parse().map_err(|_| StartError::Url { reason: no_url(&url) })?;
         let origin = Origin::of(&uri);
         let origin = origin.map_err(|reason| StartError::Url { reason: reason.to_owned() })?;
         check_scheme(&origin)?;
         let shared = Shared {
             plan,
+            target: target.clone(),
             uri,
             body: target.request_body().into(),
             authorization: authorization(target)?,
-            tokens_asked: target.tokens,
             timeout: target.timeout.min(std::time::Duration::from_secs(86_400)),
             clock: Arc::new(Clock::start()),
             counts: Arc::default(),
@@ -231,6 +231,14 @@ impl Drive {
 }
 
 impl Shared {
+    /// A server's words, which may hold the key that it was sent.
+    fn without_key<'a>(&self, words: &'a str) -> Cow<'a, str> {
+        match self.target.api_key.as_ref().map(ApiKey::expose) {
+            Some(key) if !key.is_empty() => words.replace(key, "…").into(),
+            _ => words.into(),
+        }
+    }
+
     fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Acquire)
     }
@@ -248,10 +256,16 @@ impl Shared {
     }
 }
 
+fn no_url(url: &str) -> String {
+    let hint = if url.contains("://") { "" } else { "; it begins with http:// or https://" };
+    format!("`{url}` is no URL{hint}")
+}
+
 fn check_load(plan: &Plan) -> Result<(), StartError> {
     let missing = match plan.load {
         Load::Closed { streams: 0 } => "no streams",
         Load::Open { rate, .. } if !(0.0 < rate && rate.is_finite()) => "no rate above 0",
+        Load::Replay { .. } if 0 < plan.workers => return Ok(()),
         _ if plan.workers == 0 => "no workers",
         _ if plan.requests.is_none() && plan.duration.is_none() => {
             "neither a number of requests nor a duration"

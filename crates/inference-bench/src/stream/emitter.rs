@@ -1,6 +1,7 @@
 //! A source of tokens whose emit times are known: the ground truth of the instrument.
 
 mod connection;
+mod fault;
 mod wire;
 
 use std::cmp::Reverse;
@@ -11,11 +12,12 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::socket::{Backlog, listen};
+use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use self::connection::{Connection, Next};
+pub use self::fault::{Fault, Misdeed};
 use super::seam::Clock;
 
 /// Connections that wait to be accepted: a run may open thousands at once.
@@ -23,6 +25,13 @@ const BACKLOG: i32 = 4096;
 /// Tokens that are written before arrivals are looked at again.
 const BATCH_MAX: usize = 256;
 const EVENTS_MAX: usize = 256;
+/// The least time between two wakes: above 20 000 tokens a second, a wake for each would be most of the
+/// emitter's work, and a source that is behind is none. What is due meanwhile is emitted together, each
+/// token with the time of its own write.
+const STEP_NS: u64 = 50_000;
+/// A congestion control that paces would hold back what is stamped already, and works at each
+/// acknowledgement, which on loopback is the client's time.
+const CONGESTION_CONTROL: &str = "reno";
 
 const LISTENER: u64 = u64::MAX;
 const STOP: u64 = u64::MAX - 1;
@@ -44,6 +53,8 @@ pub struct EmitterOptions {
     pub service: Option<Duration>,
     /// Stand still once, so long after the first request, for so long.
     pub freeze: Option<(Duration, Duration)>,
+    /// What goes wrong.
+    pub fault: Option<Fault>,
 }
 
 impl Default for EmitterOptions {
@@ -57,6 +68,7 @@ impl Default for EmitterOptions {
             scattered: true,
             service: None,
             freeze: None,
+            fault: None,
         }
     }
 }
@@ -99,6 +111,8 @@ struct Running {
     /// When the one server of `service` is free.
     free_at_ns: u64,
     freeze_at_ns: Option<u64>,
+    /// When it woke last.
+    woke_ns: u64,
     out: Vec<u8>,
 }
 
@@ -111,6 +125,8 @@ impl Emitter {
     pub fn bind(options: EmitterOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(options.listen)?;
         listen(&listener, Backlog::new(BACKLOG)?)?;
+        // Every kernel has it, but a machine may forbid it; then the default has to do.
+        let _ = setsockopt(&listener, sockopt::TcpCongestion, &CONGESTION_CONTROL.into());
         listener.set_nonblocking(true)?;
         Ok(Self { options, listener })
     }
@@ -146,6 +162,7 @@ impl Emitter {
             streams: 0,
             free_at_ns: 0,
             freeze_at_ns: None,
+            woke_ns: 0,
             out: Vec::new(),
         };
         let mut events = [EpollEvent::empty(); EVENTS_MAX];
@@ -157,6 +174,7 @@ impl Emitter {
                 Err(nix::errno::Errno::EINTR) => continue,
                 Err(error) => return Err(error.into()),
             };
+            running.woke_ns = running.clock.now_ns();
             for event in &events[..n] {
                 match event.data() {
                     STOP => return Ok(()),
@@ -188,7 +206,7 @@ impl Running {
                 return Ok(EpollTimeout::NONE);
             };
             if self.clock.now_ns() < due_ns {
-                self.set(timer, due_ns)?;
+                self.set(timer, due_ns.max(self.woke_ns + STEP_NS))?;
                 return Ok(EpollTimeout::NONE);
             }
             self.due.pop();
@@ -260,11 +278,13 @@ impl Running {
             Ok(Some(order)) => {
                 self.streams += 1;
                 let first_ns = self.first_token_ns();
+                let fault = self.options.fault.filter(|fault| fault.befalls(self.streams));
                 let connection = self.connections[slot].as_mut().expect("it was there just now");
-                if connection.begin(order, self.streams).is_err() {
-                    return self.close(slot);
+                match connection.begin(order, self.streams, fault) {
+                    Ok(true) => self.due.push(Reverse((first_ns, slot, self.streams))),
+                    Ok(false) => {}
+                    Err(_) => return self.close(slot),
                 }
-                self.due.push(Reverse((first_ns, slot, self.streams)));
                 self.watch(slot);
             }
             Err(_) => self.close(slot),

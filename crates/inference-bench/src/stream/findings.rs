@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::calibrate::{Errors, distrust, quantiles};
+use super::calibrate::{COALESCED_PCT_MAX, Errors, distrust, quantiles};
 use super::figures::Figures;
 use super::plots;
-use super::record::RequestRecord;
+use super::record::{Failure, Outcome, RequestRecord};
 use super::spread::Spread;
 use crate::case::CaseRecord;
 use crate::gate::Limit;
@@ -17,8 +17,6 @@ use crate::verdict::Verdict;
 const SUITE: &str = "stream";
 /// The share of requests that must succeed, in percent (the founding suite's exit code 1).
 const SUCCESS_PCT_MIN: f64 = 80.0;
-/// Events that share a read, in percent, above which the gaps say more of the reader than of the stream.
-const COALESCED_PCT_MAX: f64 = 1.0;
 /// A send lag above this, in microseconds, makes an open loop another load than the one planned …
 const SEND_LAG_P99_US_MAX: f64 = 1000.0;
 /// … unless it is small beside the gap between two arrivals.
@@ -46,6 +44,8 @@ pub struct Findings<'a> {
     pub figures: &'a Figures,
     /// The instrument's own errors, where they were measured.
     pub errors: Option<&'a Errors>,
+    /// What a stream of our own beside the load showed, and the interval of its source in milliseconds.
+    pub canary: Option<(&'a Errors, f64)>,
     /// What is demanded of it.
     pub demands: Demands,
     /// How long it took, in seconds.
@@ -118,9 +118,21 @@ impl Findings<'_> {
         if !errors.is_empty() {
             let counts: Vec<_> = errors.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
             let before = record.reason.take().map_or_else(String::new, |reason| reason + "; ");
-            record.reason = Some(before + &counts.join(", "));
+            record.reason = Some(before + &counts.join(", ") + &self.first_failure());
         }
         record
+    }
+
+    /// The words of the first failure, which say what to mend.
+    fn first_failure(&self) -> String {
+        let counted = self.records.iter().filter(|record| !record.warmup);
+        let first = counted.into_iter().find_map(|record| match &record.outcome {
+            Outcome::Failed { failure, detail } => Some((*failure, detail)),
+            _ => None,
+        });
+        let Some((failure, detail)) = first else { return String::new() };
+        let hint = if failure == Failure::Connect { "; is the server running there?" } else { "" };
+        format!("; the first: {detail}{hint}")
     }
 
     fn lost(&self) -> Option<CaseRecord> {
@@ -213,6 +225,36 @@ impl Findings<'_> {
         })
     }
 
+    /// The highest quantile of the send lag that so many requests carry, with its name.
+    fn send_lag_us(&self) -> Option<(&'static str, f64)> {
+        let named = [("p99", 0.99), ("p90", 0.9), ("p50", 0.5)];
+        let carried = |(name, p)| Some((name, self.figures.send_lag_us.percentile(p).ok()?));
+        named.into_iter().find_map(carried)
+    }
+
+    /// Fills in what the canary showed, and returns why the client was not up to the load.
+    pub fn judge_canary(&self, report: &mut Report) -> Vec<String> {
+        let Some((errors, interval_ms)) = self.canary else { return Vec::new() };
+        report.measurement.canary_err_us = quantiles(&errors.gap_us);
+        let at = match self.prefix.trim_end_matches('/') {
+            "" => String::new(),
+            load => format!(" at {load}"),
+        };
+        let mut reasons = Vec::new();
+        if let Some(pct) = errors.coalesced_pct.filter(|pct| COALESCED_PCT_MAX < *pct) {
+            reasons.push(format!(
+                "the client was the bottleneck{at}: it read {pct:.1} % of its canary's events together"
+            ));
+        }
+        for p in [0.5, 0.9] {
+            let error_us = errors.gap_us.percentile(p).ok();
+            if let Some(reason) = distrust(interval_ms, error_us) {
+                reasons.push(format!("the canary was measured wrongly{at}: {reason}"));
+            }
+        }
+        reasons
+    }
+
     /// Fills in what is known of the measurement, and returns why the run is not to be trusted.
     pub fn judge_measurement(
         &self,
@@ -226,7 +268,7 @@ impl Findings<'_> {
             measurement.icl_err_us = quantiles(&errors.gap_us);
             measurement.ttft_err_us = quantiles(&errors.first_us);
         }
-        let mut reasons = Vec::new();
+        let mut reasons = self.judge_canary(report);
         let shared = |pct: Option<f64>| pct.is_some_and(|pct| COALESCED_PCT_MAX < pct);
         if let Some(errors) = self.errors
             && shared(errors.coalesced_pct)
@@ -236,13 +278,12 @@ impl Findings<'_> {
                 errors.coalesced_pct.unwrap_or_default()
             ));
         }
-        if let (Some(gap_us), Some(p99_us)) =
-            (gap_between_arrivals_us, self.figures.send_lag_us.rough(0.99))
+        if let (Some(gap_us), Some((name, lag_us))) = (gap_between_arrivals_us, self.send_lag_us())
         {
             let limit_us = SEND_LAG_P99_US_MAX.max(SEND_LAG_SHARE_MAX * gap_us);
-            if limit_us < p99_us {
+            if limit_us < lag_us {
                 reasons.push(format!(
-                    "requests were sent late: p99 of the send lag is {p99_us:.0} µs, at most {limit_us:.0}"
+                    "requests were sent late: {name} of the send lag is {lag_us:.0} µs, at most {limit_us:.0}"
                 ));
             }
         }
@@ -253,7 +294,7 @@ impl Findings<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::dialect::Dialect;
-    use super::super::record::{Event, Failure, Kind, Outcome};
+    use super::super::record::{Event, Kind};
     use super::*;
     use crate::report::{Environment, Rates, Run};
     use crate::{Fingerprint, verdict::RunVerdict};
@@ -290,6 +331,7 @@ mod tests {
             records,
             figures: &figures,
             errors,
+            canary: errors.map(|errors| (errors, 20.0)),
             demands: Demands { expected_interval_ms: Some(20.0), overhead_ms_max: Some(3.0) },
             wall_s: 1.0,
         };
@@ -344,6 +386,19 @@ mod tests {
         let report = report(&[stream(20_000_000, 50)], Some(&errors));
         assert_eq!((RunVerdict::Invalid, 4), (report.summary.verdict, report.summary.exit_code));
         assert!(report.validity.reasons[0].contains("bottleneck"));
+    }
+
+    #[test]
+    fn a_canary_that_is_heard_late_invalidates_the_run() {
+        let wrong = Errors { gap_us: Spread::of(vec![1100.0; 100]), ..Errors::default() };
+        let report_of = |errors: &Errors| report(&[stream(20_000_000, 50)], Some(errors));
+        let report = report_of(&wrong);
+        assert_eq!(4, report.summary.exit_code);
+        assert!(report.validity.reasons[0].starts_with("the canary was measured wrongly"));
+        assert_eq!(Some(1100.0), report.measurement.canary_err_us.unwrap().get("p50").copied());
+        // Ten gaps say nothing.
+        let few = Errors { gap_us: Spread::of(vec![1100.0; 10]), ..Errors::default() };
+        assert_eq!(0, report_of(&few).summary.exit_code);
     }
 
     #[test]

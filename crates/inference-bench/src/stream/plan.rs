@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::arrivals::Arrival;
+use super::trace::{Trace, Traced};
 
 /// Requests that may be in flight at once in an open loop, by default: what one address has ports for,
 /// less a third for connections that are closing.
@@ -96,6 +97,14 @@ impl Target {
         }
     }
 
+    /// The body of the request that a trace tells of: so many words, and so many tokens.
+    #[must_use]
+    pub fn traced_body(&self, traced: &Traced) -> String {
+        let prompt = "a ".repeat(traced.prompt_tokens as usize);
+        let prompt = prompt.trim_end().to_owned();
+        Self { prompt, tokens: traced.tokens, ..self.clone() }.request_body()
+    }
+
     /// The body of every request.
     #[must_use]
     pub fn request_body(&self) -> String {
@@ -130,6 +139,11 @@ pub enum Load {
         rate: f64,
         /// The gaps between them.
         arrival: Arrival,
+    },
+    /// An open loop: the requests of a trace, when they were sent there.
+    Replay {
+        /// What to send.
+        trace: Trace,
     },
 }
 
@@ -176,6 +190,12 @@ impl Plan {
     #[must_use]
     pub fn open(rate: f64, arrival: Arrival, duration: Duration) -> Self {
         Self { duration: Some(duration), ..Self::of(Load::Open { rate, arrival }) }
+    }
+
+    /// The requests of a trace, on one thread. It ends with the trace.
+    #[must_use]
+    pub fn replay(trace: Trace) -> Self {
+        Self::of(Load::Replay { trace })
     }
 
     fn of(load: Load) -> Self {

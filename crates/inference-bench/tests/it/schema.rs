@@ -72,6 +72,7 @@ fn of_streams() -> Report {
         records: &records,
         figures: &figures,
         errors: Some(&errors),
+        canary: None,
         demands: Demands { expected_interval_ms: Some(20.0), overhead_ms_max: Some(3.0) },
         wall_s: 2.0,
     };

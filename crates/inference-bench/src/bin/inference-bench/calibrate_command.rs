@@ -5,7 +5,7 @@ use std::time::Duration;
 use inference_bench::exit;
 use inference_bench::report::{Environment, Report, Run};
 use inference_bench::stream::StampSource;
-use inference_bench::stream::calibrate::quantiles;
+use inference_bench::stream::calibrate::{COALESCED_PCT_MAX, quantiles};
 use inference_bench::{CaseRecord, Limit, Verdict, process};
 use serde_json::json;
 
@@ -51,9 +51,9 @@ const EXAMPLES: &str = "Examples:
   inference-bench calibrate --streams 1000 --runs 5
   inference-bench calibrate --streams 256 --stamp user --max-error 2ms
 
-The source is this program in another process: it puts the time into each event just before it writes it.
-What is told is |measured gap - emitted gap|; where the source is interrupted between its clock and its
-write, that is in the error, too.";
+The source is this program in another process: it puts the time into each event just before it
+writes it. What is told is |measured gap - emitted gap|; where the source is interrupted between
+its clock and its write, that is in the error, too.";
 
 /// Whose clock stamps what arrives.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
@@ -96,7 +96,10 @@ pub(crate) fn run(options: &Options) -> u8 {
     let mut reasons = Vec::new();
     for number in 0..options.runs.max(1) {
         match calibrate(stage, &interrupt) {
-            Ok(calibration) => tell(options, &output, &calibration, number, &mut report),
+            Ok(calibration) => {
+                tell(options, &output, &calibration, number, &mut report);
+                reasons.extend(bottleneck(&calibration, number));
+            }
             Err(reason) => reasons.push(reason),
         }
         if interrupt.code().is_some() {
@@ -119,6 +122,15 @@ pub(crate) fn run(options: &Options) -> u8 {
     output.event("end", json!({ "verdict": verdict, "exit_code": code }));
     output.result(&format!("verdict: {verdict}"));
     code
+}
+
+/// Why a run says more of the client than of the instrument.
+fn bottleneck(calibration: &Calibration, number: usize) -> Option<String> {
+    let pct = calibration.errors.coalesced_pct.filter(|pct| COALESCED_PCT_MAX < *pct)?;
+    let run = number + 1;
+    Some(format!(
+        "the client was the bottleneck in run {run}: it read {pct:.1} % of events together"
+    ))
 }
 
 fn empty_report(options: &Options) -> Report {

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use inference_bench::exit;
-use inference_bench::stream::{Emitter, EmitterOptions};
+use inference_bench::stream::{Emitter, EmitterOptions, Fault};
 
 /// The options of `emit`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// Where to listen.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
@@ -31,10 +32,20 @@ pub(crate) struct Options {
     /// How long it stands still.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     freeze_for: Option<Duration>,
+    /// What goes wrong: status=503, broken, no-done, cut, error, hang or endless; after K tokens, in each
+    /// N-th stream.
+    #[arg(long, value_name = "WHAT[@K][/N]")]
+    fault: Option<Fault>,
     /// Ends when its standard input is closed: with the process that started it.
     #[arg(long)]
     until_stdin_closes: bool,
 }
+
+const EXAMPLES: &str = "Examples:
+  inference-bench emit --interval 10ms
+  inference-bench emit --service 5ms        # one request at a time: the queue M/D/1
+  inference-bench emit --freeze-after 1s --freeze-for 2s
+  inference-bench emit --fault cut@3/2      # each second stream is cut after three tokens";
 
 /// Serves until it is told to end, and returns the exit code.
 pub(crate) fn run(options: &Options) -> u8 {
@@ -55,6 +66,7 @@ fn serve(options: &Options) -> std::io::Result<()> {
         scattered: !options.aligned,
         service: options.service,
         freeze: options.freeze_after.zip(options.freeze_for),
+        fault: options.fault,
     })?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on http://{}", emitter.address()?)?;

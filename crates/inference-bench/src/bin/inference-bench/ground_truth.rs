@@ -10,6 +10,10 @@ use inference_bench::stream::{Drive, Plan, StampReport, StampSource, Target};
 use crate::interrupt::Interrupt;
 use crate::threads::{self, Ran};
 
+/// How long opening one stream keeps both ends busy. Tokens come when all streams are open: opening
+/// thousands at one instant is no load that is to be measured.
+const OPENING: Duration = Duration::from_micros(300);
+
 /// An emitter in a process of its own; dropping it ends it.
 pub(crate) struct GroundTruth {
     child: Child,
@@ -18,11 +22,11 @@ pub(crate) struct GroundTruth {
 
 impl GroundTruth {
     /// Starts this program once more, as the emitter.
-    pub(crate) fn start(interval: Duration) -> Result<Self, String> {
+    pub(crate) fn start(interval: Duration, ttft: Duration) -> Result<Self, String> {
         let program = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
-        let interval = format!("{}ns", interval.as_nanos());
+        let [interval, ttft] = [interval, ttft].map(|time| format!("{}ns", time.as_nanos()));
         let mut child = Command::new(program)
-            .args(["emit", "--until-stdin-closes", "--interval", &interval])
+            .args(["emit", "--until-stdin-closes", "--interval", &interval, "--ttft", &ttft])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -64,13 +68,14 @@ pub(crate) struct Calibration {
 
 /// Measures the instrument's own errors under a load.
 pub(crate) fn calibrate(stage: Stage, interrupt: &Interrupt) -> Result<Calibration, String> {
-    let source = GroundTruth::start(stage.interval)?;
+    let opening = OPENING * u32::try_from(stage.streams).unwrap_or(u32::MAX);
+    let source = GroundTruth::start(stage.interval, stage.interval + opening)?;
     let tokens = stage.duration.as_secs_f64() / stage.interval.as_secs_f64();
     let tokens = (tokens.ceil() as u32).max(8);
     let target = Target { tokens, ..Target::new(source.url.as_str()) };
     let plan = Plan { workers: stage.workers, stamp: stage.stamp, ..Plan::closed(stage.streams) };
     let drive = Drive::new(&target, plan).map_err(|error| error.to_string())?;
-    let (ran, drive) = threads::run(drive, stage.workers, interrupt, |_| {})?;
+    let (ran, drive) = threads::run(drive, None, stage.workers, interrupt, |_| {})?;
     let errors = Errors::of(&ran.records);
     if errors.gap_us.n() == 0 && !ran.interrupted {
         return Err("no stream of the calibration came to its end".to_owned());

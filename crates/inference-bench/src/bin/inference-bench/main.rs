@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod calibrate_command;
+mod canary;
 mod compare_commands;
 mod emit_command;
 mod ground_truth;

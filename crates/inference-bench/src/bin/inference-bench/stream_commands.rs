@@ -3,7 +3,9 @@
 mod options;
 mod run;
 mod screen;
+mod searched;
 mod steps;
+mod urls;
 
 use inference_bench::exit;
 use inference_bench::report::{Report, Run};

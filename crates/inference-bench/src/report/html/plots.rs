@@ -10,6 +10,8 @@ use crate::gate::short;
 const CLASSES: [&str; 4] = ["one", "two", "three", "four"];
 /// Marks of an axis that have room on a phone.
 const TICKS_MAX: usize = 5;
+/// A mark at the very end of a scale belongs to it, whatever rounding says.
+const ROUNDING: f64 = 1e-6;
 
 pub(super) fn render(page: &mut String, plots: &[Plot]) {
     for plot in plots.iter().filter(|plot| !plot.is_empty()) {
@@ -17,7 +19,8 @@ pub(super) fn render(page: &mut String, plots: &[Plot]) {
         match &plot.drawing {
             Drawing::Lines { x, y, series } => lines(page, x, y, series),
             Drawing::Heat { x, from, to, value, light, dark, rows } => {
-                let scale = Scale::over(&Axis::linear(""), [*from, *to].into_iter());
+                // Cells fill the whole width: the marks must not begin at 0 where they do not.
+                let scale = Scale { low: *from, high: to.max(from + 1e-9), logarithmic: false };
                 heat(page, rows, (*light, *dark));
                 across(page, &scale, &format!("{}; cells: {value}", x.label));
             }
@@ -63,20 +66,42 @@ impl Scale {
         if self.logarithmic { 10_f64.powf(place) } else { place }
     }
 
+    /// Round values within the scale, at most five or six of them.
     fn ticks(&self) -> Vec<f64> {
-        let decades = (self.high - self.low).floor() as usize;
-        if self.logarithmic && (2..20).contains(&decades) {
-            let step = decades.div_ceil(TICKS_MAX) as f64;
-            let first = self.low.ceil();
-            let all = (0..=decades).map(|k| first + k as f64 * step);
-            return all
-                .take_while(|&place| place <= self.high)
-                .map(|place| self.at(place))
-                .collect();
+        if !self.logarithmic {
+            return round_steps(self.low, self.high);
         }
-        let place = |k: usize| self.low + (self.high - self.low) * k as f64 / 4.0;
-        (0..5).map(|k| self.at(place(k))).collect()
+        let span = self.low - ROUNDING..=self.high + ROUNDING;
+        let (first, last) = (self.low.floor() as i32, self.high.ceil() as i32);
+        let decades: Vec<i32> = (first..=last).filter(|&k| span.contains(&f64::from(k))).collect();
+        if 2 <= decades.len() {
+            let step = decades.len().div_ceil(TICKS_MAX);
+            return decades.into_iter().step_by(step).map(|k| 10_f64.powi(k)).collect();
+        }
+        for digits in [&[1.0, 2.0, 5.0][..], &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]] {
+            let all = (first..=last).flat_map(|k| digits.iter().map(move |d| d * 10_f64.powi(k)));
+            let within: Vec<f64> = all.filter(|value| span.contains(&value.log10())).collect();
+            if 2 <= within.len() {
+                let step = within.len().div_ceil(TICKS_MAX + 1);
+                return within.into_iter().step_by(step).collect();
+            }
+        }
+        round_steps(self.at(self.low), self.at(self.high))
     }
+}
+
+/// Multiples of 1, 2 or 5 times a power of ten: three to six of them.
+fn round_steps(low: f64, high: f64) -> Vec<f64> {
+    let span = (high - low).max(f64::MIN_POSITIVE);
+    let power = 10_f64.powf((span / TICKS_MAX as f64).log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power);
+    let fits = |step: &f64| span / step <= TICKS_MAX as f64 + ROUNDING;
+    let step = steps.into_iter().find(fits).unwrap_or(span);
+    let first = (low / step - ROUNDING).ceil();
+    let all = (0..=TICKS_MAX + 1).map(|k| (first + k as f64) * step);
+    // What is not quite 0 is a rounding error of the multiplication.
+    let exact = |value: f64| if value.abs() < 1e-9 * span { 0.0 } else { value };
+    all.take_while(|&value| value <= high + ROUNDING * span).map(exact).collect()
 }
 
 fn lines(page: &mut String, x: &Axis, y: &Axis, series: &[Series]) {
@@ -212,6 +237,37 @@ mod tests {
         assert!(page.contains("M500 500L500 500"), "{page}");
     }
 
+    #[track_caller]
+    fn check_ticks(low: f64, high: f64, logarithmic: bool, expected: &[f64]) {
+        let axis = Axis { label: String::new(), logarithmic };
+        let ticks = Scale::over(&axis, [low, high].into_iter()).ticks();
+        let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-9 * b.abs();
+        let same = ticks.len() == expected.len() && ticks.iter().zip(expected).all(near);
+        assert!(same, "{low} … {high}: {ticks:?}");
+    }
+
+    #[test]
+    fn marks_stand_at_round_values() {
+        check_ticks(0.0, 5.982, false, &[0.0, 2.0, 4.0]);
+        check_ticks(0.0, 100.0, false, &[0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
+        check_ticks(-0.3, 0.7, false, &[-0.2, 0.0, 0.2, 0.4, 0.6]);
+        check_ticks(20.0, 3012.0, true, &[100.0, 1000.0]);
+        check_ticks(0.3283, 21.98, true, &[1.0, 10.0]);
+        check_ticks(19.0, 55.0, true, &[20.0, 50.0]);
+        check_ticks(19.9, 20.1, true, &[19.9, 19.95, 20.0, 20.05, 20.1]);
+        check_ticks(
+            0.001,
+            1e6,
+            true,
+            &[0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6]
+                .map(f64::from)
+                .iter()
+                .copied()
+                .step_by(2)
+                .collect::<Vec<_>>(),
+        );
+    }
+
     #[test]
     fn a_heat_strip_has_a_cell_for_each_value() {
         let row = HeatRow { name: "r".to_owned(), values: vec![Some(1.0), None, Some(1e6)] };
@@ -226,6 +282,7 @@ mod tests {
             rows: vec![row],
         });
         assert!(page.contains("opacity:0.08") && page.contains("opacity:1.00"), "{page}");
+        assert!(page.contains("left:0.0%\">0</i>"), "{page}");
         assert_eq!(1, page.matches("<b></b>").count());
     }
 }

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::{HttpClient, Shared};
 use crate::stream::record::{Failure, Outcome, RequestRecord};
 use crate::stream::seam::Stamps;
+use crate::stream::trace::Traced;
 use crate::stream::transcript::{Broken, Stamp, Transcript};
 
 /// How much of a refusal is read for its words.
@@ -24,6 +25,25 @@ const REFUSAL_BYTES_MAX: usize = 4 << 10;
 const DETAIL_CHARS_MAX: usize = 300;
 /// How long the end of a body may take after `[DONE]`; later, the connection is closed.
 const TAIL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What one request asks for.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    body: Bytes,
+    pub(super) tokens: u32,
+}
+
+impl Order {
+    /// What every request asks for.
+    pub(super) fn of(shared: &Shared) -> Self {
+        Self { body: shared.body.clone(), tokens: shared.target.tokens }
+    }
+
+    /// What a request of a trace asks for.
+    pub(super) fn traced(shared: &Shared, traced: &Traced) -> Self {
+        Self { body: shared.target.traced_body(traced).into(), tokens: traced.tokens }
+    }
+}
 
 /// Sends requests and reads their streams.
 #[derive(Debug)]
@@ -38,7 +58,7 @@ impl Exchange {
     }
 
     /// Sends a request that was due at this instant and reads its stream to the end.
-    pub(super) async fn run(&self, number: u64, intended_ns: u64) -> RequestRecord {
+    pub(super) async fn run(&self, number: u64, intended_ns: u64, order: Order) -> RequestRecord {
         let shared = &*self.shared;
         let counters = &shared.counters;
         counters.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -47,11 +67,11 @@ impl Exchange {
             intended_ns,
             issued_ns: shared.clock.now_ns(),
             warmup: shared.is_warmup(intended_ns),
-            tokens_asked: shared.tokens_asked,
+            tokens_asked: order.tokens,
             ..RequestRecord::default()
         };
-        let mut transcript = Transcript::new(shared.tokens_asked);
-        record.outcome = self.within_limits(&mut record, &mut transcript).await;
+        let mut transcript = Transcript::new(order.tokens);
+        record.outcome = self.within_limits(order.body, &mut record, &mut transcript).await;
         if record.ended_ns == 0 {
             record.ended_ns = shared.clock.now_ns();
         }
@@ -67,6 +87,7 @@ impl Exchange {
 
     async fn within_limits(
         &self,
+        body: Bytes,
         record: &mut RequestRecord,
         transcript: &mut Transcript,
     ) -> Outcome {
@@ -76,7 +97,7 @@ impl Exchange {
         if shared.is_stopped() {
             return Outcome::Abandoned;
         }
-        let talk = timeout(shared.timeout, self.talk(record, transcript));
+        let talk = timeout(shared.timeout, self.talk(body, record, transcript));
         let talked = tokio::select! {
             biased;
             talked = talk => talked,
@@ -84,7 +105,7 @@ impl Exchange {
         };
         match talked {
             Ok(Ok(())) => Outcome::Ok,
-            Ok(Err(Broken { failure, detail })) => failed(failure, &detail),
+            Ok(Err(Broken { failure, detail })) => failed(failure, &shared.without_key(&detail)),
             // The end of a body that was told to be over is not worth a failure.
             Err(_) if transcript.is_done() => Outcome::Ok,
             Err(_) => {
@@ -96,12 +117,13 @@ impl Exchange {
 
     async fn talk(
         &self,
+        body: Bytes,
         record: &mut RequestRecord,
         transcript: &mut Transcript,
     ) -> Result<(), Broken> {
         // In a box of its own, which is gone when the head is there: it is larger than what reads the
         // stream, and thousands of streams would keep the room for it.
-        let sending = Box::pin(self.client.send(self.request()));
+        let sending = Box::pin(self.client.send(self.request(body)));
         let reply = sending.await.map_err(|error| no_reply(&error))?;
         let stamps = reply.extensions().get::<Stamps>().cloned();
         let stamps = stamps.expect("our connector gives them to each connection");
@@ -140,9 +162,9 @@ impl Exchange {
         Ok(())
     }
 
-    fn request(&self) -> Request<Full<Bytes>> {
+    fn request(&self, body: Bytes) -> Request<Full<Bytes>> {
         let shared = &*self.shared;
-        let mut request = Request::new(Full::new(shared.body.clone()));
+        let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = shared.uri.clone();
         let headers = request.headers_mut();

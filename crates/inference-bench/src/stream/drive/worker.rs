@@ -11,12 +11,13 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::JoinSet;
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Order};
 use super::{HEAD_START_NS, HttpClient, Shared};
-use crate::stream::arrivals::{Arrival, Arrivals};
+use crate::stream::arrivals::Arrivals;
 use crate::stream::plan::{Load, StampSource};
 use crate::stream::record::{NotSent, Outcome, RequestRecord};
 use crate::stream::seam::{Alarm, Stamped};
+use crate::stream::trace::Traced;
 
 /// A client in a closed loop whose request failed waits so long before the next: a server that refuses
 /// at once would otherwise be asked 100 000 times a second.
@@ -34,12 +35,21 @@ pub(super) async fn work(
     let client = client(&shared, worker);
     let alarm = Alarm::new()?;
     alarm.until(shared.clock.system_ns(HEAD_START_NS)).await?;
-    match shared.plan.load {
+    let workers = shared.plan.workers;
+    match &shared.plan.load {
         Load::Closed { streams } => {
-            Ok(closed(&shared, &client, share(streams, worker, &shared)).await)
+            Ok(closed(&shared, &client, share(*streams, worker, &shared)).await)
         }
         Load::Open { rate, arrival } => {
-            open(&shared, &client, &alarm, (rate, arrival), worker).await
+            let arrivals = Arrivals::new(*arrival, *rate, shared.plan.seed);
+            let due =
+                arrivals.share(worker, workers).map(|(number, due_ns)| (number, due_ns, None));
+            open(&shared, &client, &alarm, due).await
+        }
+        Load::Replay { trace } => {
+            let due = (0_u64..).zip(trace.requests()).skip(worker).step_by(workers);
+            let due = due.map(|(number, traced)| (number, traced.due_ns, Some(*traced)));
+            open(&shared, &client, &alarm, due).await
         }
     }
 }
@@ -53,7 +63,7 @@ fn share(total: usize, worker: usize, shared: &Shared) -> usize {
 fn client(shared: &Arc<Shared>, worker: usize) -> HttpClient {
     let connections_max = match shared.plan.load {
         Load::Closed { streams } => share(streams, worker, shared),
-        Load::Open { .. } => shared.plan.in_flight_max,
+        _ => shared.plan.in_flight_max,
     };
     let pool = pool::Options {
         // One that is closing still has its place: the next must not wait for it.
@@ -87,6 +97,9 @@ async fn closed(shared: &Arc<Shared>, client: &HttpClient, streams: usize) -> Ve
     for _ in 0..streams {
         let exchange = Exchange::new(shared.clone(), client.clone());
         clients.spawn(one_after_the_other(shared.clone(), exchange));
+        // Connecting takes more room than streaming: thousands that connect at one instant would be the
+        // peak of our memory, and a burst that no server deserves. Now this one goes first.
+        tokio::task::yield_now().await;
     }
     let mut records = Vec::new();
     while let Some(done) = clients.join_next().await {
@@ -98,7 +111,7 @@ async fn closed(shared: &Arc<Shared>, client: &HttpClient, streams: usize) -> Ve
 async fn one_after_the_other(shared: Arc<Shared>, exchange: Exchange) -> Vec<RequestRecord> {
     let mut records = Vec::new();
     while let Some(number) = next_number(&shared) {
-        let record = exchange.run(number, shared.clock.now_ns()).await;
+        let record = exchange.run(number, shared.clock.now_ns(), Order::of(&shared)).await;
         let has_failed = !record.is_ok();
         records.push(record);
         if has_failed && !shared.is_stopped() {
@@ -122,33 +135,33 @@ async fn open(
     shared: &Arc<Shared>,
     client: &HttpClient,
     alarm: &Alarm,
-    (rate, arrival): (f64, Arrival),
-    worker: usize,
+    due: impl Iterator<Item = (u64, u64, Option<Traced>)>,
 ) -> std::io::Result<Vec<RequestRecord>> {
-    let arrivals = Arrivals::new(arrival, rate, shared.plan.seed);
     let requests = shared.plan.requests.unwrap_or(u64::MAX);
     let end_ns = shared.end_ns();
-    let planned = arrivals
-        .share(worker, shared.plan.workers)
-        .map(|(number, due_ns)| (number, HEAD_START_NS.saturating_add(due_ns)))
-        .take_while(|&(number, due_ns)| number < requests && due_ns < end_ns);
+    let planned = due
+        .map(|(number, due_ns, traced)| (number, HEAD_START_NS.saturating_add(due_ns), traced))
+        .take_while(|&(number, due_ns, _)| number < requests && due_ns < end_ns);
     let mut under_way = JoinSet::new();
     let mut records = Vec::new();
-    for (number, due_ns) in planned {
+    for (number, due_ns, traced) in planned {
+        // A long prompt takes time to write: it is spent before the request is due.
+        let order =
+            traced.map_or_else(|| Order::of(shared), |traced| Order::traced(shared, &traced));
         if !wait(shared, alarm, due_ns).await? {
             // What fell due while we were told to stop is listed; what was not due yet was not planned.
             if shared.clock.now_ns() < due_ns {
                 break;
             }
-            records.push(not_sent(shared, number, due_ns, NotSent::Interrupted));
+            records.push(not_sent(shared, number, due_ns, &order, NotSent::Interrupted));
             continue;
         }
         if shared.plan.in_flight_max <= shared.counters.in_flight.load(Ordering::Relaxed) {
-            records.push(not_sent(shared, number, due_ns, NotSent::TooManyInFlight));
+            records.push(not_sent(shared, number, due_ns, &order, NotSent::TooManyInFlight));
             continue;
         }
         let exchange = Exchange::new(shared.clone(), client.clone());
-        under_way.spawn(async move { exchange.run(number, due_ns).await });
+        under_way.spawn(async move { exchange.run(number, due_ns, order).await });
         while let Some(done) = under_way.try_join_next() {
             records.push(finished(done));
         }
@@ -180,13 +193,19 @@ async fn wait(shared: &Shared, alarm: &Alarm, due_ns: u64) -> std::io::Result<bo
     }
 }
 
-fn not_sent(shared: &Shared, number: u64, intended_ns: u64, reason: NotSent) -> RequestRecord {
+fn not_sent(
+    shared: &Shared,
+    number: u64,
+    intended_ns: u64,
+    order: &Order,
+    reason: NotSent,
+) -> RequestRecord {
     shared.counters.not_sent.fetch_add(1, Ordering::Relaxed);
     RequestRecord {
         number,
         intended_ns,
         warmup: shared.is_warmup(intended_ns),
-        tokens_asked: shared.tokens_asked,
+        tokens_asked: order.tokens,
         outcome: Outcome::NotSent { reason },
         ..RequestRecord::default()
     }

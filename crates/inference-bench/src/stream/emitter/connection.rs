@@ -5,7 +5,8 @@ use std::net::TcpStream;
 
 use nix::sys::epoll::EpollFlags;
 
-use super::wire::{Events, Order, Parsed, parse};
+use super::fault::{Fault, Misdeed};
+use super::wire::{Events, Order, Parsed, endless, error_event, framed, parse, refusal};
 
 /// A request may be this long.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
@@ -29,6 +30,7 @@ struct Stream {
     order: Order,
     events: Events,
     emitted: u32,
+    fault: Option<Fault>,
 }
 
 /// What a stream does next.
@@ -95,12 +97,20 @@ impl Connection {
         Ok(None)
     }
 
-    /// Answers an order with the head of its reply.
-    pub(super) fn begin(&mut self, order: Order, generation: u64) -> io::Result<()> {
+    /// Answers an order with the head of its reply; `false` if it is refused, and has no stream.
+    pub(super) fn begin(
+        &mut self,
+        order: Order,
+        generation: u64,
+        fault: Option<Fault>,
+    ) -> io::Result<bool> {
+        if let Some(Misdeed::Status(status)) = fault.map(|fault| fault.what) {
+            return self.send(&refusal(status)).map(|()| false);
+        }
         let events = Events::new(&order, generation);
         self.send(events.head())?;
-        self.stream = Some(Stream { generation, order, events, emitted: 0 });
-        Ok(())
+        self.stream = Some(Stream { generation, order, events, emitted: 0, fault });
+        Ok(true)
     }
 
     /// Writes the next token, stamped with this time since 1970.
@@ -114,6 +124,9 @@ impl Connection {
             return Ok(Next::Nothing);
         };
         out.clear();
+        if let Some(fault) = stream.fault.filter(|fault| fault.after_tokens <= stream.emitted) {
+            return self.misbehave(fault.what, stamp, out);
+        }
         stream.events.token(stream.emitted, stamp, out);
         stream.emitted += 1;
         let is_over = stream.order.tokens <= stream.emitted;
@@ -123,6 +136,29 @@ impl Connection {
         }
         self.send(out)?;
         Ok(if is_over { Next::End } else { Next::Token })
+    }
+
+    /// Does what it was told to do wrong.
+    fn misbehave(&mut self, what: Misdeed, stamp: i64, out: &mut Vec<u8>) -> io::Result<Next> {
+        let Some(stream) = &self.stream else { return Ok(Next::Nothing) };
+        match what {
+            Misdeed::Hang | Misdeed::Status(_) => return Ok(Next::Nothing),
+            Misdeed::Cut => {
+                stream.events.token(stream.emitted, stamp, out);
+                self.send(&out[..out.len() / 2])?;
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
+            Misdeed::Endless => {
+                endless(out);
+                return self.send(out).map(|()| Next::Token);
+            }
+            Misdeed::Broken => framed("data: {]\n\n", out),
+            Misdeed::Error => error_event(out),
+            Misdeed::NoDone => {}
+        }
+        framed("", out);
+        self.stream = None;
+        self.send(out).map(|()| Next::End)
     }
 
     /// Writes what the socket did not take before.

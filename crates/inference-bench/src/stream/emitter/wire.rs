@@ -133,6 +133,30 @@ impl Events {
     }
 }
 
+/// Appends a text as a chunk of its own; that of no text is the last one (RFC 9112, 7.1).
+pub(super) fn framed(text: &str, out: &mut Vec<u8>) {
+    write!(out, "{:x}\r\n{text}\r\n", text.len()).expect("writing to memory cannot fail");
+}
+
+/// Appends an error in the place of a token, and what ends streams.
+pub(super) fn error_event(out: &mut Vec<u8>) {
+    let error = r#"{"error":{"message":"the emitter was told to fail","type":"server_error"}}"#;
+    framed(&format!("data: {error}\n\ndata: [DONE]\n\n"), out);
+}
+
+/// Appends a part of a line that has no end.
+pub(super) fn endless(out: &mut Vec<u8>) {
+    const PART_BYTES: usize = 64 << 10;
+    framed(&"x".repeat(PART_BYTES), out);
+}
+
+/// A reply that refuses.
+pub(super) fn refusal(status: u16) -> Vec<u8> {
+    let body = r#"{"error":{"message":"the emitter was told to refuse","type":"server_error"}}"#;
+    let head = "Content-Type: application/json\r\nContent-Length:";
+    format!("HTTP/1.1 {status} Refused\r\n{head} {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
 fn digits(number: u64) -> usize {
     number.checked_ilog10().map_or(1, |log| log as usize + 1)
 }

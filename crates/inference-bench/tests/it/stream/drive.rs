@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use inference_bench::stream::{
     Arrival, Dialect, Endpoint, Failure, Figures, Kind, Outcome, Plan, RequestRecord, Sequence,
-    Target,
+    Target, Trace,
 };
 use testkit::{Schedule, TokenSource};
 
@@ -45,6 +45,8 @@ fn connections_are_used_again() {
     let records = run(&Target::new(source.url()), plan);
     assert_eq!((12, 9), (records.len(), records.iter().filter(|r| r.reused).count()));
     assert_eq!(3, source.origin().stats().connections.opened);
+    // Each request has its own sent instant, not that of its connection's first one.
+    assert!(records.iter().all(|record| record.issued_ns <= record.sent_ns.unwrap()));
 }
 
 #[test]
@@ -126,11 +128,13 @@ fn a_silent_server_is_a_time_out_and_no_hang() {
     }
 }
 
-/// After `[DONE]` there is nothing to wait for.
+/// After `[DONE]` there is nothing to wait for, and a time-out then is none.
 #[test]
 fn a_body_that_never_ends_after_its_end_is_no_failure() {
     let url = answer(stream("data: [DONE]\n\n"), Then::Hang);
     assert!(once(&url).is_ok());
+    let target = Target { timeout: 300 * MS, ..Target::new(url) };
+    assert!(run(&target, Plan::closed(1))[0].is_ok());
 }
 
 #[test]
@@ -160,4 +164,26 @@ fn a_stream_split_at_every_byte_is_whole() {
     let record = once(&answer(pieces, Then::Close));
     assert!(record.is_ok(), "{record:?}");
     assert_eq!(1, record.tokens());
+}
+
+#[test]
+fn a_trace_is_replayed_at_its_times_and_of_its_lengths() {
+    let source = source(MS);
+    let line = |ms: u32, tokens: u32| {
+        format!(
+            "{{\"timestamp\":{ms},\"input_length\":{},\"output_length\":{tokens}}}\n",
+            5 * tokens
+        )
+    };
+    let text: String = (0..20).map(|k| line(10 * k, k + 1)).collect();
+    let trace = Trace::parse(&text).unwrap();
+    let records = run(&Target::new(source.url()), Plan::replay(trace));
+    assert_eq!(20, records.len());
+    let first_ns = records.iter().map(|record| record.intended_ns).min().unwrap();
+    for record in &records {
+        let k = record.number;
+        assert!(record.is_ok(), "{record:?}");
+        assert_eq!((k + 1, k + 1), (u64::from(record.tokens_asked), record.tokens()));
+        assert_eq!(10_000_000 * k, record.intended_ns - first_ns);
+    }
 }

@@ -1,5 +1,6 @@
 //! `inference-bench stream` as a script sees it.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -113,7 +114,9 @@ fn the_folder_holds_every_form_and_the_records_give_the_figures_again() {
     let again = Figures::of(&records, Default::default(), None);
     assert_eq!(again.requests.planned, results["requests"]["planned"]);
     assert_eq!(again.streaming.received_token_count, results["received_token_count"]);
-    assert_eq!(serde_json::to_value(&again.itl).unwrap(), results["itl_ms"]);
+    // Both by way of a text: the parser may be wrong in the last digit, but in the same way.
+    let itl: Value = serde_json::from_str(&serde_json::to_string(&again.itl).unwrap()).unwrap();
+    assert_eq!(itl, results["itl_ms"]);
     assert_eq!("kernel", report["measurement"]["stamp"]);
     for title in ["Latency: first token", "Gaps over time", "How late", "Stalls:"] {
         assert!(html.contains(title), "{title}");
@@ -172,6 +175,37 @@ fn hostile_words_stay_words_and_the_key_is_told_nobody() {
     assert!(!stdout.contains("s3cret-key") && !stderr.contains("s3cret-key"));
 }
 
+/// Some servers repeat the key that they refuse.
+#[test]
+fn a_key_that_the_server_repeats_is_told_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, "s3cret-key\n").unwrap();
+    let body = r#"{"error":"no key s3cret-key is known"}"#;
+    let head = "HTTP/1.1 401 No\r\ncontent-length:";
+    let reply = format!("{head} {}\r\n\r\n{body}", body.len());
+    let url = answer(vec![reply.into_bytes()], Then::Close);
+    let output = folder.path().join("out");
+    let arguments = ["--api-key-file", key.to_str().unwrap(), "-o", output.to_str().unwrap()];
+    let (code, stdout, stderr) = stream_command(&url, &arguments);
+    assert_eq!(1, code, "{stdout}{stderr}");
+    assert!(stdout.contains("no key … is known"), "{stdout}");
+    assert!(!stdout.contains("s3cret") && !stderr.contains("s3cret"));
+    for entry in output.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("s3cret"), "{path:?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_by_its_address() {
+    let stdout = check("http://127.0.0.1:1", &[], 1, "verdict: fail");
+    assert!(stdout.contains("1 connect; the first: no connection"), "{stdout}");
+    assert!(stdout.contains("is the server running there?"), "{stdout}");
+    let (_, _, stderr) = stream_command("127.0.0.1:8000", &[]);
+    assert!(stderr.contains("it begins with http://"), "{stderr}");
+}
+
 #[test]
 fn a_worse_latency_than_before_is_a_regression() {
     let folder = tempfile::tempdir().unwrap();
@@ -211,6 +245,83 @@ fn an_interrupted_run_leaves_a_valid_report() {
     let (report, _, records) = read_report(folder.path());
     assert_eq!(("interrupted", 1), (report["summary"]["verdict"].as_str().unwrap(), records.len()));
     assert_eq!(1, report["results_by_model"]["test"]["requests"]["abandoned"]);
+}
+
+/// The emitter as a program, with these options; it ends with this.
+pub(crate) struct Emit {
+    child: std::process::Child,
+    pub(crate) url: String,
+}
+
+impl Emit {
+    pub(crate) fn start(options: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_inference-bench"))
+            .args(["emit", "--until-stdin-closes"])
+            .args(options)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+        Self { child, url }
+    }
+}
+
+impl Drop for Emit {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// The errors table: kinds and counts on stdout and in the report, and exit code 1.
+#[test]
+fn errors_are_told_by_kind_and_count() {
+    for (fault, kind) in [
+        ("status=429", "status"),
+        ("broken@2", "broken_stream"),
+        ("no-done@2", "no_done"),
+        ("cut@2", "cut_off"),
+        ("error@2", "error_event"),
+        ("hang@2", "timed_out"),
+        ("endless@2", "too_long"),
+    ] {
+        let emit = Emit::start(&["--interval", "2ms", "--fault", &format!("{fault}/2")]);
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().to_str().unwrap();
+        let arguments = ["--streams", "6", "--tokens", "5", "-o", output];
+        let stdout = check(&emit.url, &arguments, 1, "verdict: fail");
+        assert!(stdout.contains(&format!("3 {kind}")), "{stdout}");
+        let results = read_report(folder.path()).0["results_by_model"]["test"].clone();
+        assert_eq!(serde_json::json!({ kind: 3 }), results["errors"], "{fault}");
+        assert_eq!(
+            (Some(3), Some(15)),
+            (results["requests"]["ok"].as_u64(), results["tokens"]["received"].as_u64(),)
+        );
+    }
+}
+
+#[test]
+fn a_wrong_fault_is_told_with_the_right_ones() {
+    let told = program(&["emit", "--fault", "explode"]);
+    let words = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert_eq!(Some(64), told.status.code());
+    assert!(words.contains("no fault `explode`") && words.contains("endless"), "{words}");
+}
+
+#[test]
+fn a_canary_sings_beside_the_load() {
+    let emit = Emit::start(&["--interval", "20ms"]);
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["stream", "--url", &emit.url, "--tokens", "30", "--calibration", "500ms"];
+    let output = ["-o", folder.path().to_str().unwrap()];
+    program(&[&arguments[..], &output[..]].concat());
+    let measurement = read_report(folder.path()).0["measurement"].clone();
+    assert!(measurement["canary_err_us"]["p50"].is_f64(), "{measurement}");
+    assert!(measurement["foreign_cpu_pct"].is_f64(), "{measurement}");
+    assert!(measurement["icl_err_us"]["p50"].is_f64(), "{measurement}");
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use inference_bench::stream::{Drive, Plan, RequestRecord, Target};
+use inference_bench::stream::{Drive, Emitter, EmitterOptions, Plan, RequestRecord, Target};
 
 /// What follows the bytes of an answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,4 +75,28 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 pub(crate) fn once(url: &str) -> RequestRecord {
     let target = Target { timeout: Duration::from_secs(5), ..Target::new(url) };
     run(&target, Plan::closed(1)).pop().unwrap()
+}
+
+/// An emitter on a thread of its own.
+pub(crate) struct Source {
+    pub(crate) url: String,
+    stop: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Source {
+    pub(crate) fn start(options: EmitterOptions) -> Self {
+        let emitter = Emitter::bind(options).unwrap();
+        let url = format!("http://{}", emitter.address().unwrap());
+        let (until, stop) = std::io::pipe().unwrap();
+        let thread = std::thread::spawn(move || emitter.run(until).unwrap());
+        Self { url, stop: Some(stop.into()), thread: Some(thread) }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
 }

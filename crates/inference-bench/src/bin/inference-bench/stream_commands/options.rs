@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use inference_bench::stream::{
-    ApiKey, Arrival, Dialect, Endpoint, Goals, Load, Plan, SearchOptions, Target,
+    ApiKey, Arrival, Dialect, Endpoint, Goals, Load, Plan, SearchOptions, Target, Trace,
 };
 
 use crate::calibrate_command::Stamp;
@@ -44,6 +44,13 @@ pub(crate) struct Options {
     /// Below 1, `--arrival gamma` comes in bursts; above 1, it is more even than chance.
     #[arg(long, value_name = "SHAPE", default_value_t = 1.0)]
     pub(crate) burstiness: f64,
+    /// An open loop: the requests of this file, at their times and of their lengths; Mooncake's JSON lines
+    /// or `BurstGPT`'s CSV.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["streams", "rate", "sweep", "search"])]
+    pub(crate) trace: Option<PathBuf>,
+    /// Replays the trace so many times faster.
+    #[arg(long, value_name = "TIMES", default_value_t = 1.0, requires = "trace")]
+    pub(crate) trace_speed: f64,
     /// Requests in all. As many as streams, unless a duration is given.
     #[arg(long, value_name = "N")]
     pub(crate) requests: Option<u64>,
@@ -117,14 +124,18 @@ pub(crate) struct Options {
 }
 
 const EXAMPLES: &str = "Examples:
-  inference-bench stream --url http://127.0.0.1:8000 --streams 10 --tokens 2048 --expect-interval 20ms
-  inference-bench stream --url http://127.0.0.1:8000 --rate 50 --duration 30s --slo ttft=200ms,itl=50ms
+  inference-bench stream --url http://127.0.0.1:8000 --streams 10 --expect-interval 20ms
+  inference-bench stream --url http://127.0.0.1:8000 --rate 50 --slo ttft=200ms,itl=50ms
   inference-bench stream --url http://127.0.0.1:8000 --sweep 1,10,100 -o report
-  inference-bench stream --url http://127.0.0.1:8000 --search rate --rate 10 --slo ttft=200ms
+  inference-bench stream --url http://127.0.0.1:8000 --search rate --slo ttft=200ms
+  inference-bench stream --url http://127.0.0.1:8000 --trace mooncake.jsonl
 
-Latencies count from the instant a request was due. A percentile with too few samples is null, with the
-reason. Exit codes: 0 all met, 1 under 80 % of requests succeeded, 2 under 90 % met the objectives, 3
-worse than the baseline, 4 not to be trusted, 5 another target missed, 64 usage, 130 interrupted.";
+No server at hand? `inference-bench emit` is one: it prints its URL.
+
+Latencies count from the instant a request was due. A percentile with too few samples is null,
+with the reason. Exit codes: 0 all met, 1 under 80 % of requests succeeded, 2 under 90 % met the
+objectives, 3 worse than the baseline, 4 not to be trusted, 5 another target missed, 64 usage,
+130 interrupted.";
 
 /// The kind of requests.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
@@ -161,6 +172,7 @@ pub(crate) enum SearchFor {
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) target: Target,
+    pub(crate) trace: Option<Trace>,
     pub(crate) loads: Loads,
     pub(crate) overhead_max: Option<Duration>,
     pub(crate) workers: usize,
@@ -203,9 +215,13 @@ impl Options {
         if !(0.0 < self.burstiness && self.burstiness.is_finite()) {
             return Err(format!("--burstiness {} is not above 0", self.burstiness));
         }
+        let trace = self.trace()?;
+        // Of a trace, the load is its mean rate.
+        let mean_rate = trace.as_ref().map(|trace| Loads::One(trace.rate().unwrap_or(1.0)));
         Ok(Asked {
             target: self.target()?,
-            loads,
+            trace,
+            loads: mean_rate.unwrap_or(loads),
             overhead_max: self.max_overhead.or(self.expect_interval.map(|_| OVERHEAD_MAX)),
             workers: self.workers.unwrap_or_else(workers).max(1),
         })
@@ -213,12 +229,16 @@ impl Options {
 
     /// Whether requests come on a clock.
     pub(crate) fn is_open(&self) -> bool {
-        self.search.map_or(self.rate.is_some(), |search| search == SearchFor::Rate)
+        let is_timed = self.rate.is_some() || self.trace.is_some();
+        self.search.map_or(is_timed, |search| search == SearchFor::Rate)
     }
 
     /// The plan for one load.
-    pub(crate) fn plan(&self, load: f64, workers: usize) -> Plan {
-        let mut plan = if self.is_open() {
+    pub(crate) fn plan(&self, load: f64, asked: &Asked) -> Plan {
+        let workers = asked.workers;
+        let mut plan = if let Some(trace) = &asked.trace {
+            Plan { duration: self.duration, ..Plan::replay(trace.clone()) }
+        } else if self.is_open() {
             let arrival = match self.arrival {
                 ArrivalName::Poisson => Arrival::Poisson,
                 ArrivalName::Constant => Arrival::Constant,
@@ -249,6 +269,19 @@ impl Options {
             stamp: self.stamp.into(),
             ..plan
         }
+    }
+
+    fn trace(&self) -> Result<Option<Trace>, String> {
+        let Some(path) = &self.trace else { return Ok(None) };
+        let speed = self.trace_speed;
+        if !(0.0 < speed && speed.is_finite()) {
+            return Err(format!("--trace-speed {speed} is not above 0"));
+        }
+        let told =
+            |error: &dyn std::fmt::Display| format!("cannot replay {}: {error}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
+        let trace = Trace::parse(&text).map_err(|error| told(&error))?;
+        Ok(Some(trace.faster(speed)))
     }
 
     fn target(&self) -> Result<Target, String> {

@@ -8,17 +8,20 @@ use inference_bench::stream::calibrate::Errors;
 use inference_bench::stream::{
     Demands, Drive, Figures, Findings, RequestRecord, Search, SearchOptions, StampReport,
 };
-use inference_bench::{CaseRecord, process};
+use inference_bench::{Verdict, process};
 use serde_json::json;
 
 use super::options::{Asked, Loads, Options};
 use super::screen::Screen;
+use super::searched::found;
 use super::steps::compare;
+use super::urls::{bare, is_local};
 use crate::calibrate_command::Stamp;
+use crate::canary::Canary;
 use crate::ground_truth::{Stage, calibrate};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::system::Usage;
+use crate::system::{Noise, Usage};
 use crate::threads;
 
 /// Without an expected interval, calibrations run at that of the founding suite.
@@ -44,6 +47,8 @@ struct Step {
     figures: Figures,
     /// Of a probe of a search only the figures are kept.
     records: Vec<RequestRecord>,
+    /// What the canary beside it showed.
+    canary: Option<Errors>,
     wall: Duration,
 }
 
@@ -58,6 +63,9 @@ pub(super) struct Session<'a> {
     steps: Vec<Step>,
     search: Option<Search>,
     errors: Option<Errors>,
+    canary: Option<Canary>,
+    /// Of the calibrations, in which all that should work is ours.
+    noise: Noise,
     stamps: StampReport,
     reasons: Vec<String>,
     /// The raw records, a line each.
@@ -81,6 +89,8 @@ impl<'a> Session<'a> {
             steps: Vec::new(),
             search: None,
             errors: None,
+            canary: None,
+            noise: Noise::default(),
             stamps: StampReport::default(),
             reasons: Vec::new(),
             lines: String::new(),
@@ -94,6 +104,10 @@ impl<'a> Session<'a> {
 
     pub(super) fn measure(&mut self) -> Result<(), Failure> {
         self.calibrate("before")?;
+        if !self.options.calibration.is_zero() {
+            let canary = Canary::start(self.interval(), self.options.stamp.into());
+            self.canary = Some(canary.map_err(Failure::Invalid)?);
+        }
         match &self.asked.loads {
             Loads::One(load) => self.step(*load, String::new(), true).map(drop)?,
             Loads::Sweep(loads) => {
@@ -104,6 +118,8 @@ impl<'a> Session<'a> {
             }
             Loads::Search(options) => self.search(*options)?,
         }
+        // Its process ends here, and its time is ours.
+        self.canary = None;
         self.calibrate("after")
     }
 
@@ -134,7 +150,11 @@ impl<'a> Session<'a> {
     }
 
     fn name_of(&self, load: f64) -> String {
-        if self.options.is_open() { format!("rate={load:.3}") } else { format!("streams={load}") }
+        match (&self.asked.trace, self.options.is_open()) {
+            (Some(trace), _) => format!("trace of {} requests", trace.requests().len()),
+            (None, true) => format!("rate={load:.3}"),
+            (None, false) => format!("streams={load}"),
+        }
     }
 
     /// Runs one load and returns how many requests met their objectives, and of how many.
@@ -142,12 +162,15 @@ impl<'a> Session<'a> {
         if self.interrupt.code().is_some() {
             return Ok((0, 0));
         }
-        let plan = self.options.plan(load, self.asked.workers);
+        let plan = self.options.plan(load, &self.asked);
         let workers = plan.workers;
         let drive = Drive::new(&self.asked.target, plan)
             .map_err(|error| Failure::Usage(error.to_string()))?;
         let mut screen = Screen::new(self.output, self.options.json, self.name_of(load));
-        let ran = threads::run(drive, workers, self.interrupt, |progress| screen.show(progress));
+        let canary =
+            self.canary.as_ref().map(Canary::drive).transpose().map_err(Failure::Invalid)?;
+        let watch = |progress| screen.show(progress);
+        let ran = threads::run(drive, canary, workers, self.interrupt, watch);
         drop(screen);
         let (ran, drive) = ran.map_err(Failure::Invalid)?;
         self.note_stamps(drive.stamps());
@@ -164,7 +187,8 @@ impl<'a> Session<'a> {
         }
         let goodput = figures.goodput.unwrap_or_default();
         let records = if keep { ran.records } else { Vec::new() };
-        self.steps.push(Step { load, prefix, figures, records, wall: ran.wall });
+        let canary = self.canary.is_some().then(|| Errors::of(&ran.canary));
+        self.steps.push(Step { load, prefix, figures, records, canary, wall: ran.wall });
         Ok(goodput)
     }
 
@@ -182,12 +206,17 @@ impl<'a> Session<'a> {
         self.stamps = stamps;
     }
 
+    /// Between two tokens, as far as we know.
+    fn interval(&self) -> Duration {
+        self.options.expect_interval.unwrap_or(INTERVAL)
+    }
+
     /// Measures our own error under a load like the one that is asked for.
     fn calibrate(&mut self, when: &str) -> Result<(), Failure> {
         if self.options.calibration.is_zero() || self.interrupt.code().is_some() {
             return Ok(());
         }
-        let interval = self.options.expect_interval.unwrap_or(INTERVAL);
+        let interval = self.interval();
         let streams = self.streams(interval);
         let interval = interval.max(Duration::from_secs_f64(streams as f64 / EVENTS_PER_S_MAX));
         let stage = Stage {
@@ -197,8 +226,10 @@ impl<'a> Session<'a> {
             stamp: self.options.stamp.into(),
             workers: self.asked.workers.min(streams),
         };
+        let usage = Usage::now();
         let found = calibrate(stage, self.interrupt)
             .map_err(|reason| Failure::Invalid(format!("cannot calibrate: {reason}")))?;
+        self.noise = self.noise.worse(usage.noise());
         let errors = found.errors;
         self.output.event(
             "calibration",
@@ -233,6 +264,7 @@ impl<'a> Session<'a> {
     /// Tells all that was found.
     pub(super) fn into_report(mut self) -> (Report, Rates, Vec<String>, String) {
         let mut report = self.empty_report();
+        let canary_ms = 1e3 * Canary::interval_for(self.interval()).as_secs_f64();
         let (mut good, mut planned, mut ok, mut ended) = (0, 0, 0, 0);
         for step in &self.steps {
             let findings = Findings {
@@ -241,11 +273,15 @@ impl<'a> Session<'a> {
                 records: &step.records,
                 figures: &step.figures,
                 errors: self.errors.as_ref(),
+                canary: step.canary.as_ref().map(|errors| (errors, canary_ms)),
                 demands: self.demands(),
                 wall_s: step.wall.as_secs_f64(),
             };
-            // The probes of a search look for the load that fails: its failures are no failures.
-            if self.search.is_none() {
+            // The probes of a search look for the load that fails: its failures are no failures. But
+            // they must not be ours.
+            if self.search.is_some() {
+                self.reasons.extend(findings.judge_canary(&mut report));
+            } else {
                 findings.add_to(&mut report);
                 let gap_us = self.options.is_open().then_some(1e6 / step.load);
                 self.reasons.extend(findings.judge_measurement(&mut report, gap_us));
@@ -259,12 +295,20 @@ impl<'a> Session<'a> {
         if let Some(search) = &self.search {
             report.add("stream", found(search, self.options.is_open()));
         }
-        report.measurement.steal_pct = self.usage.steal_pct();
+        let noise = self.all_noise();
+        report.measurement.steal_pct = noise.steal_pct;
+        report.measurement.foreign_cpu_pct = noise.foreign_pct;
         report.measurement.cpu_pct = self.usage.cpu_pct();
         if let Some(path) = &self.options.baseline
             && let Err(reason) = compare(&mut report, path)
         {
             self.reasons.push(reason);
+        }
+        // Who asked for no calibration asked for no such judgement.
+        if !self.options.calibration.is_zero()
+            && let Some(reason) = noise.too_much()
+        {
+            withhold(&mut report, &reason);
         }
         let share = |part: u64, whole: u64| (0 < whole).then(|| 100.0 * part as f64 / whole as f64);
         // Where nothing was asked for, nothing was missed.
@@ -272,6 +316,18 @@ impl<'a> Session<'a> {
             Rates { success: share(ok, ended).or(Some(100.0)), compliance: share(good, planned) };
         self.reasons.dedup();
         (report, rates, self.reasons, self.lines)
+    }
+
+    /// What others had of the machine. A server here works for us, but cannot be told from others: then
+    /// only the calibrations say how much that is.
+    fn all_noise(&self) -> Noise {
+        let whole = self.usage.noise();
+        let foreign_pct = if is_local(&self.asked.target.request_url()) {
+            self.noise.foreign_pct
+        } else {
+            self.noise.worse(whole).foreign_pct
+        };
+        Noise { foreign_pct, ..self.noise.worse(whole) }
     }
 
     fn demands(&self) -> Demands {
@@ -328,42 +384,12 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A URL without what may be secret in it: credentials, query, fragment.
-fn bare(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            let host = authority.rsplit('@').next().unwrap_or_default();
-            format!("{scheme}://{host}{path}")
+/// Takes back the verdicts on times: on a machine that was not quiet they are nobody's.
+fn withhold(report: &mut Report, reason: &str) {
+    for record in report.suites.values_mut().flatten() {
+        let judged = matches!(record.verdict, Verdict::Pass | Verdict::Fail | Verdict::Regression);
+        if record.unit == "ms" && judged {
+            record.withdraw(Verdict::Undecided, reason);
         }
-        None => url.to_owned(),
-    }
-}
-
-/// What a search found, as a case.
-fn found(search: &Search, open: bool) -> CaseRecord {
-    let unit = if open { "requests/s" } else { "streams" };
-    let mut record = CaseRecord::new("search/highest", unit);
-    let found = search.found();
-    record.n = search.probes().iter().map(|probe| probe.n).sum();
-    record.value = found.holds;
-    record.reason = match (found.holds, found.fails) {
-        (Some(_), Some(fails)) => Some(format!("{fails:.3} {unit} did not hold")),
-        (Some(_), None) => Some("all loads that were tried held".to_owned()),
-        _ => Some("no load that was tried held".to_owned()),
-    };
-    record.beside.insert("probes".to_owned(), search.probes().len() as f64);
-    record
-}
-
-#[cfg(test)]
-mod tests {
-    use super::bare;
-
-    #[test]
-    fn secrets_in_urls_are_not_told() {
-        assert_eq!("http://a:1/v1", bare("http://user:pass@a:1/v1?key=s#x"));
-        assert_eq!("http://a", bare("http://a"));
     }
 }

@@ -80,6 +80,9 @@ impl Drop for Screen<'_> {
 /// A case in one line.
 pub(crate) fn line(record: &CaseRecord) -> String {
     let number = |value: f64| {
+        if value == 0.0 {
+            return "0".to_owned();
+        }
         let decimals = (3 - value.abs().max(1e-3).log10().floor() as i32).clamp(0, 6) as usize;
         format!("{value:.decimals$}")
     };
