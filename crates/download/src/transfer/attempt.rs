@@ -7,10 +7,10 @@ use limiter::{AdaptivePermit, Limiter, Share};
 use memory::FileWriter;
 
 use super::receive::{First, Opened, Received, Receiver, Stopped};
-use super::{Inner, told};
+use super::Inner;
 use crate::ask::{Answer, Asker, Failure};
 use crate::digest::Algorithm;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, told};
 use crate::job::{Event, Fetched, How, Job, Tell, Verified};
 use crate::journal::Object;
 use crate::ledger::Ledger;
