@@ -120,7 +120,8 @@ pub fn run(options: FetchOptions, jobs: Vec<Job>) -> Brought {
     let runtime = runtime.expect("a runtime");
     runtime.block_on(async {
         let mut client = ClientOptions::default();
-        client.http1.max_buf_size(256 << 10);
+        // As the program does: shorter under a limit, so that bytes come evenly.
+        client.http1.max_buf_size(if options.limiter.is_some() { 32 << 10 } else { 256 << 10 });
         client.pool.connections_max = options.connections_max;
         client.pool.connections_per_key_max = options.connections_max;
         client.head_timeout = Some(Duration::from_secs(5));
@@ -161,13 +162,19 @@ impl Course {
 }
 
 impl Brought {
-    /// Bytes per second from the first fifth of the bytes on: the burst is spent by then.
+    /// Bytes per second from the first fifth of the bytes on, when the burst is spent, to the last
+    /// twentieth.
+    ///
+    /// A frame that is larger than the burst is let through before it is paid for. Both ends lie within the
+    /// stream, where frames are alike, so what is owed at the one is owed at the other; the last frame of all
+    /// is shorter.
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
-        let &(end, total) = self.progress.last()?;
-        let &(start, before) = self.progress.iter().find(|&&(_, bytes)| total / 5 <= bytes)?;
+        let &(_, total) = self.progress.last()?;
+        let at = |least| self.progress.iter().find(|&&(_, bytes)| least <= bytes).copied();
+        let ((start, before), (end, after)) = (at(total / 5)?, at(total - total / 20)?);
         let seconds = end.saturating_sub(start).as_secs_f64();
-        (0.0 < seconds).then(|| (total - before) as f64 / seconds)
+        (0.0 < seconds).then(|| (after - before) as f64 / seconds)
     }
 
     /// How long the last tenth took, in tenths of the whole time: 1 is its fair share.
