@@ -19,8 +19,12 @@ const FILE_BYTES: u64 = 4096;
 
 fn main() -> ExitCode {
     suite::main(&[
-        Case::new("write/keep", "test_disk_io_performance", 6.0, |c| write(c, CachePolicy::Keep, false)),
-        Case::new("write/drop", "test_disk_io_performance", 6.0, |c| write(c, CachePolicy::Drop, false)),
+        Case::new("write/keep", "test_disk_io_performance", 6.0, |c| {
+            write(c, CachePolicy::Keep, false)
+        }),
+        Case::new("write/drop", "test_disk_io_performance", 6.0, |c| {
+            write(c, CachePolicy::Drop, false)
+        }),
         Case::new("write/drop_hashed", "test_disk_io_performance", 6.0, |c| {
             write(c, CachePolicy::Drop, true)
         }),
@@ -131,7 +135,11 @@ fn small_files(context: &Context) -> CaseRecord {
     let mut micros: Vec<f64> = Vec::new();
     for number in 0..files {
         let start = Instant::now();
-        timed(&folder.path().join(format!("file-{number}")), FILE_BYTES, Way::Ours(CachePolicy::Keep));
+        timed(
+            &folder.path().join(format!("file-{number}")),
+            FILE_BYTES,
+            Way::Ours(CachePolicy::Keep),
+        );
         micros.push(start.elapsed().as_secs_f64() * 1e6);
     }
     let names = std::fs::read_dir(folder.path()).expect("the folder is ours").count();

@@ -90,7 +90,11 @@ pub(super) fn small(program: &Path, site: &Site) -> Vec<Contender> {
     let (list, config) = (list.display().to_string(), config.display().to_string());
     let folder = site.target().display().to_string();
     vec![
-        contender("download", &[], words(&[&program, "get", NO_HISTORY, "--input", &list, "-d", &folder])),
+        contender(
+            "download",
+            &[],
+            words(&[&program, "get", NO_HISTORY, "--input", &list, "-d", &folder]),
+        ),
         contender(
             "curl --parallel",
             &["curl"],

@@ -6,8 +6,8 @@ use std::time::Duration;
 use limiter::{AdaptivePermit, Limiter, Share};
 use memory::FileWriter;
 
-use super::receive::{First, Opened, Received, Receiver, Stopped};
 use super::Inner;
+use super::receive::{First, Opened, Received, Receiver, Stopped};
 use crate::ask::{Answer, Asker, Failure};
 use crate::digest::Algorithm;
 use crate::error::{Error, ErrorKind, told};
