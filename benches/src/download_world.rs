@@ -162,19 +162,24 @@ impl Course {
 }
 
 impl Brought {
-    /// Bytes per second from the first fifth of the bytes on, when the burst is spent, to the last
-    /// twentieth.
+    /// Bytes per second from the first fifth of the bytes, when the burst is spent, to the last, before the
+    /// first file ends: the slope of the line of least squares.
     ///
-    /// A frame that is larger than the burst is let through before it is paid for. Both ends lie within the
-    /// stream, where frames are alike, so what is owed at the one is owed at the other; the last frame of all
-    /// is shorter.
+    /// Not from one point to another: a frame that is larger than the burst is let through before it is paid
+    /// for, so that each point alone is off by up to a frame.
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
         let &(_, total) = self.progress.last()?;
-        let at = |least| self.progress.iter().find(|&&(_, bytes)| least <= bytes).copied();
-        let ((start, before), (end, after)) = (at(total / 5)?, at(total - total / 20)?);
-        let seconds = end.saturating_sub(start).as_secs_f64();
-        (0.0 < seconds).then(|| (after - before) as f64 / seconds)
+        let within =
+            |&&(_, bytes): &&(Duration, u64)| (total / 5..total - total / 5).contains(&bytes);
+        let points = self.progress.iter().filter(within);
+        let points: Vec<_> = points.map(|&(at, bytes)| (at.as_secs_f64(), bytes as f64)).collect();
+        let n = points.len() as f64;
+        let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
+        let (at_mean, bytes_mean) = (mean(|point| point.0), mean(|point| point.1));
+        let spread: f64 = points.iter().map(|point| (point.0 - at_mean).powi(2)).sum();
+        let common = |point: &(f64, f64)| (point.0 - at_mean) * (point.1 - bytes_mean);
+        (0.0 < spread).then(|| points.iter().map(common).sum::<f64>() / spread)
     }
 
     /// How long the last tenth took, in tenths of the whole time: 1 is its fair share.
