@@ -6,11 +6,11 @@ use std::time::Duration;
 use limiter::{AdaptivePermit, Limiter, Share};
 use memory::FileWriter;
 
+use super::Inner;
 use super::receive::{First, Opened, Received, Receiver, Stopped};
-use super::{Inner, told};
 use crate::ask::{Answer, Asker, Failure};
 use crate::digest::Algorithm;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, told};
 use crate::job::{Event, Fetched, How, Job, Tell, Verified};
 use crate::journal::Object;
 use crate::ledger::Ledger;

@@ -109,12 +109,15 @@ pub(crate) struct Transfer {
     /// Header for the servers of the URLs alone; `@FILE` for a file of them, one a line
     #[arg(short = 'H', long = "header", value_name = "K:V")]
     pub(crate) headers: Vec<String>,
-    /// Ask for metadata uncompressed; files are never compressed
-    #[arg(long)]
-    pub(crate) no_compression: bool,
-    /// Keep nothing of what is learnt about servers; `get` keeps nothing
+    /// Keep nothing of what is learnt about servers, and use nothing of it
     #[arg(long)]
     pub(crate) no_history: bool,
+    /// Folder under which it is kept, as `download/history`; ~/.cache by default
+    #[arg(long, value_name = "DIR", env = "XDG_CACHE_HOME")]
+    pub(crate) cache_home: Option<PathBuf>,
+    /// The user's folder
+    #[arg(long, value_name = "DIR", env = "HOME", hide = true)]
+    pub(crate) home: Option<PathBuf>,
     /// File for Prometheus' text format, written at the end and every five seconds before
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics_file: Option<PathBuf>,

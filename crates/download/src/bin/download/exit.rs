@@ -1,6 +1,6 @@
 //! What a run ends with.
 
-use download::{Error, ErrorKind};
+use download::ErrorKind;
 
 pub(crate) const OK: u8 = 0;
 pub(crate) const USAGE: u8 = 64;
@@ -48,18 +48,6 @@ pub(crate) fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::Network => "run again, it goes on where it was",
         _ => "see above",
     }
-}
-
-/// An error with its causes, on one line.
-pub(crate) fn told(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod args;
 mod exit;
+mod history;
 mod metrics;
 mod plan;
 mod tell;
@@ -16,10 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use download::{Downloader, FetchOptions, Job, Patience};
+use download::{Downloader, FetchOptions, Job, Patience, told};
 use limiter::{Burst, Limiter, Rate};
-use memory::Budget;
 use memory::files::OsFiles;
+use memory::{Budget, Monitor, MonitorOptions};
 use pool::http::{Client, ClientOptions, Proxies, Tls};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -35,6 +36,8 @@ const FRAME_BYTES_LIMITED: usize = 32 << 10;
 const BURST: Duration = Duration::from_millis(50);
 /// The least memory to work with: one file and one connection.
 const MEMORY_BYTES_MIN: u64 = 2 << 20;
+/// Freed memory that the heap may keep, in halves: what all frames on their way take.
+const KEPT_BYTES: usize = 16 << 20;
 /// How often progress is told, and after how many of those the metrics are written.
 const TICK: Duration = Duration::from_secs(1);
 const TICKS_PER_METRICS: u32 = 5;
@@ -42,6 +45,7 @@ const TICKS_PER_METRICS: u32 = 5;
 const END_WITHIN: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -62,6 +66,15 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(what) => refuse(&what, exit::USAGE),
     }
+}
+
+/// Lets the heap keep what is freed, for the next frames: given back to the kernel and asked for again,
+/// each page costs a fault.
+///
+/// The C library of Linux takes the largest mapped block that was freed for its threshold of what to map,
+/// and twice that for what to keep (`mallopt(3)`, `M_MMAP_THRESHOLD`).
+fn keep_freed_memory() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT_BYTES)));
 }
 
 fn refuse(what: &str, code: u8) -> ExitCode {
@@ -100,6 +113,7 @@ fn prepare(get: &Get) -> Result<Prepared, String> {
         require_digest: get.require_digest,
         limiter,
         memory: Budget::new(transfer.memory),
+        history: history::read(transfer),
         ..FetchOptions::default()
     };
     let folders: BTreeSet<&Path> = jobs.iter().filter_map(|job| job.target.parent()).collect();
@@ -145,8 +159,8 @@ fn client(transfer: &Transfer, needs_tls: bool, limited: bool) -> Result<ClientO
         client.proxies.https.clone_from(&client.proxies.http);
     }
     let tls = match &transfer.ca_file {
-        Some(path) => Some(Tls::with_ca_file(path).map_err(|error| causes(&error))?),
-        None if needs_tls => Some(Tls::new().map_err(|error| causes(&error))?),
+        Some(path) => Some(Tls::with_ca_file(path).map_err(|error| told(&error))?),
+        None if needs_tls => Some(Tls::new().map_err(|error| told(&error))?),
         // Redirects may lead to https; where the platform has no roots they are refused then.
         None => Tls::new().ok(),
     };
@@ -154,22 +168,12 @@ fn client(transfer: &Transfer, needs_tls: bool, limited: bool) -> Result<ClientO
     Ok(client)
 }
 
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 async fn run(get: &Get, prepared: Prepared) -> u8 {
     let Prepared { jobs, client, options } = prepared;
     let teller = Arc::new(Teller::new(&jobs, get.transfer.json));
     let limiter = options.limiter.clone();
     let downloader = Downloader::new(Client::new(client), options);
+    let _monitor = watch(&downloader);
     let (on_event, on_end) = (Arc::clone(&teller), Arc::clone(&teller));
     let transfers = downloader.fetch_all(
         jobs,
@@ -184,7 +188,20 @@ async fn run(get: &Get, prepared: Prepared) -> u8 {
     };
     let code = teller.end(&downloader.traffic(), signal);
     write_metrics(get, &teller, &downloader);
+    if let Err(error) = history::write(&get.transfer, &downloader.learnt()) {
+        teller.say(&format!("what was learnt cannot be kept: {}", told(&error)));
+    }
     code
+}
+
+/// Has the downloader hear how pressing the want of memory is; without a monitor it knows its own budget
+/// alone.
+fn watch(downloader: &Downloader) -> Option<Monitor> {
+    let monitor = Monitor::start(MonitorOptions::default()).ok()?;
+    downloader.press(monitor.level());
+    let downloader = downloader.clone();
+    monitor.on_change(move |change, _| downloader.press(change.to));
+    Some(monitor)
 }
 
 /// Waits for the signal that ends the run.
@@ -224,7 +241,7 @@ async fn ticks(get: &Get, teller: &Teller, downloader: &Downloader) {
 fn write_metrics(get: &Get, teller: &Teller, downloader: &Downloader) {
     let Some(path) = &get.transfer.metrics_file else { return };
     if let Err(error) = metrics::write(path, teller.figures(), &downloader.traffic()) {
-        teller.say(&format!("cannot write the metrics: {}", causes(&error)));
+        teller.say(&format!("cannot write the metrics: {}", told(&error)));
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use download::{Digest, Error, Event, Fetched, How, Job, Traffic, Verified};
+use download::{Digest, Error, Event, Fetched, How, Job, Traffic, Verified, told};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -214,7 +214,7 @@ impl Teller {
         if state.files[k].total.is_none() {
             state.n_unplanned -= 1;
         }
-        let message = exit::told(error);
+        let message = told(error);
         self.say(&format!("error: {message}; {}", exit::advice(kind)));
         self.print(&json!({ "event": "error", "kind": exit::name(kind), "object": error.object(),
             "path": state.files[k].path, "message": message }));
