@@ -48,10 +48,12 @@ mod digest;
 mod error;
 mod fleet;
 mod hasher;
+mod hub;
 mod job;
 mod journal;
 mod ledger;
 mod local;
+mod model;
 mod names;
 mod parts;
 mod publisher;
@@ -67,8 +69,18 @@ mod validator;
 
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind};
+pub use hub::{
+    Commit, Entry, Hub, HubOptions, IdError, Refusal, RepoId, Revision, Token, TokenError, TokenScope,
+};
 pub use job::{Event, FetchOptions, Fetched, How, Job, Verified};
 pub use ledger::Ledger;
+pub use model::{
+    Cache, CachedModel, CachedRevision, Ensured, FilePath, Finding, FindingFault, Gc, GcOptions, Glob,
+    LineSnapshot, LockFileError, Locked, LockedModel, ModelEvent, ModelJournal, ModelLine,
+    ModelLineOptions, ModelSource, ModelSpec, ModelTicket, Models, ModelsOptions, NameError, NameFault,
+    Pinned, Priority, Removal, RepoFolder, Roster, RosterError, SelectError, Selection, Verification,
+    Wanted, WantedFile, check_together, collect, link_text, list, verify,
+};
 pub use parts::{Arrival, Flight, Next, Parts, PartsOptions};
 pub use range::{ByteRange, ContentRange, RangeMismatch};
 pub use redirect::{HOPS_MAX, RedirectError, Route, origin};

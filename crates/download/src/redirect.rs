@@ -76,11 +76,12 @@ impl Route {
     }
 
     /// Whether headers that the user gave for the first address (credentials, cookies, anything) may be
-    /// sent to the present one: scheme, host and port must be the same, and no hop in between may have
-    /// been elsewhere.
+    /// sent to the present one: scheme, host and port must be the same, no other user may be named, and no
+    /// hop in between may have been elsewhere.
     #[must_use]
     pub fn keeps_credentials(&self) -> bool {
-        self.hops.iter().all(|hop| hop.origin() == self.first.origin())
+        let is_plain = |hop: &Url| hop.username().is_empty() && hop.password().is_none();
+        self.hops.iter().all(|hop| hop.origin() == self.first.origin() && is_plain(hop))
     }
 
     /// Follows a `Location`.

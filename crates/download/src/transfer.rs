@@ -45,12 +45,12 @@ pub struct Downloader {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    client: Client,
-    files: Arc<dyn FileSystem>,
+    pub(crate) client: Client,
+    pub(crate) files: Arc<dyn FileSystem>,
     pub(crate) options: FetchOptions,
     memory: Budget,
-    sites: Arc<Sites>,
-    counters: Arc<Counters>,
+    pub(crate) sites: Arc<Sites>,
+    pub(crate) counters: Arc<Counters>,
     publisher: Arc<Publisher>,
     /// The boot of the machine.
     boot: Option<String>,
@@ -139,7 +139,7 @@ impl Downloader {
 }
 
 /// An error with its causes, for one line.
-fn told(error: &Error) -> String {
+pub(crate) fn told(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
