@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use download::{
-    Cache, Downloader, FetchOptions, Hub, HubOptions, ModelLine, ModelLineOptions, ModelSpec, Models,
-    ModelsOptions, Priority, Url,
+    Cache, Downloader, FetchOptions, Hub, HubOptions, ModelLine, ModelLineOptions, ModelSpec,
+    Models, ModelsOptions, Priority, Url,
 };
 use pool::http::{Client, ClientOptions};
 use tempfile::TempDir;
@@ -58,7 +58,8 @@ impl ModelWorld {
 /// A model of one small file.
 #[must_use]
 pub fn small_model(k: usize) -> HubRepo {
-    HubRepo::new(format!("org/m{k}"), COMMIT).with(HubFile::text("config.json", format!("{{\"k\":{k}}}")))
+    HubRepo::new(format!("org/m{k}"), COMMIT)
+        .with(HubFile::text("config.json", format!("{{\"k\":{k}}}")))
 }
 
 /// A keeper of models.

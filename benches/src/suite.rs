@@ -58,6 +58,19 @@ pub struct Case {
     pub run: Box<dyn Fn(&Context) -> CaseRecord>,
 }
 
+impl Case {
+    /// A case that answers one of the founding documents, and is no pair of two builds.
+    pub fn new(
+        name: &str,
+        seed_case: &'static str,
+        expected_s: f64,
+        run: impl Fn(&Context) -> CaseRecord + 'static,
+    ) -> Self {
+        let (seed_case, paired) = (Some(seed_case), false);
+        Self { name: name.to_owned(), seed_case, expected_s, paired, run: Box::new(run) }
+    }
+}
+
 impl std::fmt::Debug for Case {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Case").field("name", &self.name).finish_non_exhaustive()

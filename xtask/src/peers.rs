@@ -17,6 +17,7 @@ use inference_bench::stats::median;
 use self::contest::{Contender, Figures, contest, large, small};
 use self::site::{Congestion, Site};
 use crate::cargo::{cargo, root};
+use crate::perf::signals::Signals;
 use crate::steps::{Failure, say};
 
 /// What is fetched, how often, and where to.
@@ -53,12 +54,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         say("nginx is not installed: nothing is compared");
         return Ok(());
     }
+    // From here on there is something to clean up: a signal ends the contest, not the process.
+    let signals = Signals::listen()?;
     let congestion = Congestion::set(options.congestion.as_deref())?;
     let mut missed = Vec::new();
     if 0 < options.rounds {
         let site = Site::start(&options.folder, options.bytes, 0)?;
         let contenders = present(large(&program, &site));
-        let figures = contest(&contenders, &site, options.rounds)?;
+        let figures = contest(&contenders, &site, options.rounds, &signals)?;
         say(&format!(
             "{} bytes from nginx with {} to {}, medians of {} rounds:",
             options.bytes,
@@ -71,7 +74,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if 0 < options.files {
         let site = Site::start(&options.folder, 0, options.files)?;
         let contenders = present(small(&program, &site));
-        let figures = contest(&contenders, &site, options.rounds.max(3))?;
+        let figures = contest(&contenders, &site, options.rounds.max(3), &signals)?;
         say(&format!("{} files of 4 KiB:", options.files));
         table(&figures, site::SMALL_BYTES * options.files as u64);
         let ours = wall(&figures, "download");

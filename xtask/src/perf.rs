@@ -5,7 +5,7 @@ mod build;
 mod noise;
 mod program;
 mod screen;
-mod signals;
+pub(crate) mod signals;
 mod suites;
 
 use std::path::PathBuf;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use benches::download_world::{Brought, World, options, run};
+use benches::model_cases;
 use benches::suite::{self, Case, Context, Mode};
 use download::{FetchOptions, Job};
 use inference_bench::{CaseRecord, Limit};
@@ -23,37 +24,32 @@ const REUSE_MIN: f64 = 0.9;
 const MB: u64 = 1_000_000;
 
 fn main() -> ExitCode {
-    let case = |name: &str, seed_case, expected_s, run: fn(&Context) -> CaseRecord| Case {
-        name: name.to_owned(),
-        seed_case: Some(seed_case),
-        expected_s,
-        paired: false,
-        run: Box::new(run),
-    };
     let links = "test_concurrent_download_performance";
     let recovery = "test_error_recovery_performance";
-    suite::main(&[
-        case("links/capped", links, 4.5, |c| link(c, &CAPPED)),
-        case("links/distant", links, 4.5, |c| link(c, &DISTANT)),
-        case("links/uneven", links, 4.5, |c| link(c, &UNEVEN)),
-        case("links/uneven_tail", links, 4.5, uneven_tail),
-        case("links/collapse_6", links, 4.5, |c| link(c, &COLLAPSE_6)),
-        case("links/collapse_12", links, 4.5, |c| link(c, &COLLAPSE_12)),
-        case("links/collapse_24", links, 4.5, |c| link(c, &COLLAPSE_24)),
-        case("links/halved", links, 5.0, |c| link(c, &HALVED)),
-        case("concurrency/8_over_1", links, 3.5, gain),
-        case("files/mixed_sizes", "test_mixed_model_size_performance", 0.5, mixed_sizes),
-        case("files/one_transfer", "test_lock_contention_performance", 0.5, one_transfer),
-        case("files/reuse", "test_connection_pool_performance", 0.5, reuse),
-        case("files/chunks_adaptive_over_fixed", "test_chunk_size_performance", 3.0, chunks),
-        case("files/critical_first", "test_queue_performance", 0.3, critical_first),
-        case("errors/0", recovery, 0.3, |c| errors(c, 0.0)),
-        case("errors/10", recovery, 0.5, |c| errors(c, 0.1)),
-        case("errors/30", recovery, 0.8, |c| errors(c, 0.3)),
-        case("errors/timeout", "test_timeout_handling_performance", 0.5, timeout),
-        case("errors/retries", "test_retry_mechanism_performance", 0.3, retries),
-        case("scale/per_file", "test_scalability_performance", 1.0, per_file),
-    ])
+    let mut cases = vec![
+        Case::new("links/capped", links, 4.5, |c| link(c, &CAPPED)),
+        Case::new("links/distant", links, 4.5, |c| link(c, &DISTANT)),
+        Case::new("links/uneven", links, 4.5, |c| link(c, &UNEVEN)),
+        Case::new("links/uneven_tail", links, 4.5, uneven_tail),
+        Case::new("links/collapse_6", links, 4.5, |c| link(c, &COLLAPSE_6)),
+        Case::new("links/collapse_12", links, 4.5, |c| link(c, &COLLAPSE_12)),
+        Case::new("links/collapse_24", links, 4.5, |c| link(c, &COLLAPSE_24)),
+        Case::new("links/halved", links, 5.0, |c| link(c, &HALVED)),
+        Case::new("concurrency/8_over_1", links, 3.5, gain),
+        Case::new("files/mixed_sizes", "test_mixed_model_size_performance", 0.5, mixed_sizes),
+        Case::new("files/one_transfer", "test_lock_contention_performance", 0.5, one_transfer),
+        Case::new("files/reuse", "test_connection_pool_performance", 0.5, reuse),
+        Case::new("files/chunks_adaptive_over_fixed", "test_chunk_size_performance", 3.0, chunks),
+        Case::new("files/critical_first", "test_queue_performance", 0.3, critical_first),
+        Case::new("errors/0", recovery, 0.3, |c| errors(c, 0.0)),
+        Case::new("errors/10", recovery, 0.5, |c| errors(c, 0.1)),
+        Case::new("errors/30", recovery, 0.8, |c| errors(c, 0.3)),
+        Case::new("errors/timeout", "test_timeout_handling_performance", 0.5, timeout),
+        Case::new("errors/retries", "test_retry_mechanism_performance", 0.3, retries),
+        Case::new("scale/per_file", "test_scalability_performance", 1.0, per_file),
+    ];
+    cases.extend(model_cases::cases());
+    suite::main(&cases)
 }
 
 /// What a link is like, and what it can give.

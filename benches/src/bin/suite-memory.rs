@@ -6,34 +6,36 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use benches::Meter;
+use benches::download_world::{World, options};
 use benches::memory_files::{Way, write};
 use benches::suite::{self, Case, Context, Mode};
 use inference_bench::{CaseRecord, Limit};
-use memory::CachePolicy;
+use memory::{Budget, CachePolicy};
 use tempfile::TempDir;
 
 /// The peak that a stream may have, whatever its length.
 const PEAK_BYTES_MAX: f64 = 32.0 * (1 << 20) as f64;
+/// What a download under a low limit may use.
+const LOW_LIMIT_BYTES: u64 = 2 << 20;
 /// How many times larger the larger of two files is.
 const GROWTH: u64 = 8;
 /// What operations may leave behind: allocators keep some pages.
 const LEFT_BYTES_MAX: f64 = (2 << 20) as f64;
 
 fn main() -> ExitCode {
-    let case = |name: &str, seed_case, expected_s, run: fn(&Context) -> CaseRecord| Case {
-        name: name.to_owned(),
-        seed_case: Some(seed_case),
-        expected_s,
-        paired: false,
-        run: Box::new(run),
-    };
     suite::main(&[
-        case("peak/large_file", "test_large_model_memory_usage", 2.0, large_file),
-        case("peak/whole_buffer_saved", "_benchmark_memory_optimization", 2.0, whole_buffer),
-        case("peak/growth", "test_large_model_memory_usage", 3.0, growth),
-        case("peak/many_files", "test_mixed_model_size_performance", 2.0, many_files),
-        case("peak/concurrent", "test_concurrent_memory_usage", 2.0, concurrent),
-        case("after_operations", "test_memory_cleanup_after_operations", 2.0, after_operations),
+        Case::new("peak/large_file", "test_large_model_memory_usage", 2.0, large_file),
+        Case::new("peak/whole_buffer_saved", "_benchmark_memory_optimization", 2.0, whole_buffer),
+        Case::new("peak/growth", "test_large_model_memory_usage", 3.0, growth),
+        Case::new("peak/many_files", "test_mixed_model_size_performance", 2.0, many_files),
+        Case::new("peak/concurrent", "test_concurrent_memory_usage", 2.0, concurrent),
+        Case::new("peak/low_limit", "test_memory_pressure_handling", 1.0, low_limit),
+        Case::new(
+            "after_operations",
+            "test_memory_cleanup_after_operations",
+            2.0,
+            after_operations,
+        ),
     ])
 }
 
@@ -133,6 +135,21 @@ fn concurrent(context: &Context) -> CaseRecord {
         });
     });
     judged("", "bytes", peak, Limit::at_most(2.0 * PEAK_BYTES_MAX))
+}
+
+/// A download that may use two mebibytes for what is under way. What the origin in this process takes is
+/// counted in.
+fn low_limit(context: &Context) -> CaseRecord {
+    let bytes = bytes_of(context.mode).min(256 << 20);
+    let world = World::new(&[bytes], 1);
+    let memory = Budget::new(LOW_LIMIT_BYTES);
+    let options = download::FetchOptions { memory: memory.clone(), ..options(8) };
+    let peak = peak_of(|| {
+        let brought = world.fetch(options);
+        assert_eq!(0, world.wrong(&brought), "the file is wrong: {:?}", brought.results);
+    });
+    assert_eq!(0, memory.stats().reserved_bytes, "all of it is given back");
+    judged("", "bytes", peak, Limit::at_most(PEAK_BYTES_MAX))
 }
 
 /// What is left when all is done.

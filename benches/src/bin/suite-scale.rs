@@ -30,21 +30,14 @@ fn main() -> ExitCode {
     {
         return plan(url);
     }
-    let case = |name: &str, seed_case, expected_s, run: fn(&Context) -> CaseRecord| Case {
-        name: name.to_owned(),
-        seed_case: Some(seed_case),
-        expected_s,
-        paired: false,
-        run: Box::new(run),
-    };
     let scalability = "test_scalability_performance";
     suite::main(&[
-        case("connections/most", scalability, 1.0, connections),
-        case("manifest/10000", scalability, 0.5, |c| manifest(c, 10_000)),
-        case("manifest/100000", scalability, 3.0, |c| manifest(c, 100_000)),
-        case("manifest/memory_100000", scalability, 3.0, manifest_memory),
-        case("manifest/growth", scalability, 3.5, manifest_growth),
-        case("models/1000_queued", "test_queue_performance", 3.0, queued),
+        Case::new("connections/most", scalability, 1.0, connections),
+        Case::new("manifest/10000", scalability, 0.5, |c| manifest(c, 10_000)),
+        Case::new("manifest/100000", scalability, 3.0, |c| manifest(c, 100_000)),
+        Case::new("manifest/memory_100000", scalability, 3.0, manifest_memory),
+        Case::new("manifest/growth", scalability, 3.5, manifest_growth),
+        Case::new("models/1000_queued", "test_queue_performance", 3.0, queued),
     ])
 }
 
@@ -142,7 +135,8 @@ fn manifest_growth(context: &Context) -> CaseRecord {
     judged("x", each(count) / each(count / 10), Limit::at_most(GROWTH_MAX), context.mode)
 }
 
-/// Seconds per model of a thousand in the line, over those of a hundred; beside it, when all are here already.
+/// Seconds per model of a thousand in the line, over those of a hundred; beside it, when all are here
+/// already.
 fn queued(context: &Context) -> CaseRecord {
     let count = scaled(context.mode, 1000);
     let each = |count: usize| {

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use benches::memory_files::{Way, write as write_file};
 use benches::suite::{self, Case, Context, Mode};
@@ -14,22 +14,22 @@ use memory::CachePolicy;
 
 /// The least share of the best simple way that we reach.
 const SHARE_MIN: f64 = 0.9;
+/// Bytes of a small file.
+const FILE_BYTES: u64 = 4096;
 
 fn main() -> ExitCode {
-    let case = |name: &str, seed_case, expected_s, run: fn(&Context) -> CaseRecord| Case {
-        name: name.to_owned(),
-        seed_case: Some(seed_case),
-        expected_s,
-        paired: false,
-        run: Box::new(run),
-    };
     suite::main(&[
-        case("write/keep", "test_disk_io_performance", 6.0, |c| write(c, CachePolicy::Keep, false)),
-        case("write/drop", "test_disk_io_performance", 6.0, |c| write(c, CachePolicy::Drop, false)),
-        case("write/drop_hashed", "test_disk_io_performance", 6.0, |c| {
+        Case::new("write/keep", "test_disk_io_performance", 6.0, |c| {
+            write(c, CachePolicy::Keep, false)
+        }),
+        Case::new("write/drop", "test_disk_io_performance", 6.0, |c| {
+            write(c, CachePolicy::Drop, false)
+        }),
+        Case::new("write/drop_hashed", "test_disk_io_performance", 6.0, |c| {
             write(c, CachePolicy::Drop, true)
         }),
-        case("publish/small_files", "test_atomic_operation_performance", 2.0, small_files),
+        Case::new("publish/small_files", "test_atomic_operation_performance", 2.0, small_files),
+        Case::new("publish/under_kill", "test_atomic_operation_performance", 2.0, under_kill),
     ])
 }
 
@@ -135,7 +135,11 @@ fn small_files(context: &Context) -> CaseRecord {
     let mut micros: Vec<f64> = Vec::new();
     for number in 0..files {
         let start = Instant::now();
-        timed(&folder.path().join(format!("file-{number}")), 4096, Way::Ours(CachePolicy::Keep));
+        timed(
+            &folder.path().join(format!("file-{number}")),
+            FILE_BYTES,
+            Way::Ours(CachePolicy::Keep),
+        );
         micros.push(start.elapsed().as_secs_f64() * 1e6);
     }
     let names = std::fs::read_dir(folder.path()).expect("the folder is ours").count();
@@ -146,4 +150,57 @@ fn small_files(context: &Context) -> CaseRecord {
     record.value = Some(median(&micros));
     record.interval = inference_bench::stats::interval(&micros, 0.5, 0.95);
     record
+}
+
+/// Kills a process at any instant while it publishes small files: how many stand there torn.
+///
+/// The process is this program at the case before; its temporary folder lies in ours.
+fn under_kill(context: &Context) -> CaseRecord {
+    let kills = if context.mode == Mode::Pair { 3 } else { 20 };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (mut whole, mut torn) = (0_u64, 0_u64);
+    for k in 0..kills {
+        let program = std::env::current_exe().expect("this program has a path");
+        let mut child = Command::new(program)
+            .args(["run", "--case", "publish/small_files"])
+            .env("TMPDIR", folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("this program runs");
+        // At an instant of its work that no two rounds share.
+        std::thread::sleep(Duration::from_millis(30) + Duration::from_micros(1700 * k));
+        // It may have ended just now.
+        let _ = child.kill();
+        child.wait().expect("it is our child");
+        for (len_bytes, is_whole) in published(folder.path()) {
+            whole += u64::from(is_whole);
+            torn += u64::from(!is_whole);
+            assert!(is_whole || len_bytes <= FILE_BYTES, "a file of {len_bytes} B");
+        }
+        for left in std::fs::read_dir(folder.path()).expect("the folder is ours").flatten() {
+            std::fs::remove_dir_all(left.path()).expect("it is ours, too");
+        }
+    }
+    let mut record = CaseRecord::new("", "torn files");
+    (record.n, record.value) = (kills, Some(torn as f64));
+    record.beside.insert("whole_files".to_owned(), whole as f64);
+    record.judge(Limit::at_most(0.0));
+    record
+}
+
+/// Length of each file that has its name, in all folders of a folder, and whether it is what was written.
+fn published(folder: &Path) -> Vec<(u64, bool)> {
+    let list = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).expect("the folder is ours").flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let named = |path: &Path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("file-"))
+    };
+    let files = list(folder).into_iter().flat_map(|folder| list(&folder));
+    let read = |path| std::fs::read(path).expect("a file that has its name is there");
+    let contents: Vec<_> = files.filter(|path| named(path)).map(read).collect();
+    let first = contents.iter().find(|bytes| bytes.len() as u64 == FILE_BYTES).cloned();
+    let is_whole = |bytes: &Vec<u8>| first.as_ref() == Some(bytes);
+    contents.iter().map(|bytes| (bytes.len() as u64, is_whole(bytes))).collect()
 }

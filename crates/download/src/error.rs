@@ -44,6 +44,26 @@ impl ErrorKind {
     }
 }
 
+/// Tells an error with its causes, on one line.
+///
+/// # Examples
+///
+/// ```
+/// let error = download::Digest::sha256("abc").unwrap_err();
+/// assert_eq!(error.to_string(), download::told(&error));
+/// ```
+#[must_use]
+pub fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a file was not fetched; nothing stands at its final path that was not there before.

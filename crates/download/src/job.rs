@@ -9,6 +9,7 @@ use memory::Budget;
 use url::Url;
 
 use crate::digest::Digest;
+use crate::history::History;
 use crate::retry::Patience;
 
 /// Memory that a downloader may use for what is under way, unless said otherwise: a file at full speed
@@ -70,6 +71,8 @@ pub struct FetchOptions {
     pub limiter: Option<Limiter>,
     /// Holds the memory of all: frames on their way to the hash, and small files before they are written.
     pub memory: Budget,
+    /// What was learnt of origins before: how many connections to begin with.
+    pub history: History,
 }
 
 impl Default for FetchOptions {
@@ -88,6 +91,7 @@ impl Default for FetchOptions {
             require_digest: false,
             limiter: None,
             memory: Budget::new(MEMORY_BYTES),
+            history: History::default(),
         }
     }
 }

@@ -7,24 +7,22 @@
 //! (*hedging*): a tail must not wait for the slowest. The same helps where a slow part at the frontier
 //! holds up all that is ahead of it.
 
-use std::collections::{BTreeMap, VecDeque};
+mod flight;
+mod pace;
+mod tail;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use self::flight::InFlight;
+use self::pace::Pace;
 use crate::ledger::Ledger;
 use crate::range::ByteRange;
 
-/// What has been fetched for less time is too young to be called slow or to be asked for twice: a few
-/// round trips of any link.
-const YOUNG: Duration = Duration::from_millis(250);
-/// A connection is measured for this long before it is called slow: longer than slow start takes.
-const SLOW_AFTER: Duration = Duration::from_secs(3);
-/// A connection is slow when the others are faster by this factor: edges of one network differ by 8
-/// (8.7 and 67.6 MB/s, xet-core#821), shares of one link by 2.
-const SLOW_FACTOR: f64 = 4.0;
-/// Finished parts that tell what is usual.
-const USUAL_PARTS: usize = 15;
-/// Below this many finished parts nothing is usual.
-const USUAL_PARTS_MIN: usize = 3;
+/// Parts in flight that keep a hash busy which is slower than they are: one comes while another is asked
+/// for. (2 GiB from nginx on a 2-core virtual machine: two connections cost 1.20 s of processor per GiB,
+/// twenty 1.40 s.)
+pub const FEEDERS: usize = 2;
 
 /// How a transfer is cut.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,11 +34,19 @@ pub struct PartsOptions {
     /// No fresh part begins further than this ahead of the hashed frontier, in bytes; so nothing lies
     /// further ahead than this and one part.
     pub lag_bytes: u64,
+    /// While so many bytes at the frontier wait for the hash, no more than [`FEEDERS`] parts are in
+    /// flight: it is the hash that takes the time then, and more at once would only contend with it.
+    pub backlog_bytes: u64,
 }
 
 impl Default for PartsOptions {
     fn default() -> Self {
-        Self { part_bytes: 8 << 20, part_bytes_min: 256 << 10, lag_bytes: 64 << 20 }
+        Self {
+            part_bytes: 8 << 20,
+            part_bytes_min: 256 << 10,
+            lag_bytes: 64 << 20,
+            backlog_bytes: 1 << 20,
+        }
     }
 }
 
@@ -73,44 +79,6 @@ pub struct Arrival {
     pub done: bool,
 }
 
-#[derive(Clone, Debug)]
-struct InFlight {
-    /// The next byte that is to come.
-    at: u64,
-    /// The end of the part; moves down when another takes its tail.
-    end: u64,
-    started: Duration,
-    received: u64,
-    /// It repeats what another is fetching too, or another repeats it.
-    hedged: bool,
-}
-
-impl InFlight {
-    fn missing(&self) -> u64 {
-        self.end - self.at
-    }
-
-    /// Bytes per second so far; `None` where no time has passed.
-    fn rate(&self, now: Duration) -> Option<f64> {
-        let spent = now.saturating_sub(self.started).as_secs_f64();
-        (0.0 < spent).then(|| self.received as f64 / spent)
-    }
-
-    fn is_young(&self, now: Duration) -> bool {
-        now.saturating_sub(self.started) < YOUNG
-    }
-
-    /// How long the rest takes at the speed so far; a part that has received nothing takes for ever.
-    fn time_left(&self, now: Duration) -> Duration {
-        if self.received == 0 {
-            return Duration::MAX;
-        }
-        let spent = now.saturating_sub(self.started).as_secs_f64();
-        let seconds = spent * self.missing() as f64 / self.received as f64;
-        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
-    }
-}
-
 /// The plan of one transfer.
 #[derive(Clone, Debug)]
 pub struct Parts {
@@ -122,22 +90,25 @@ pub struct Parts {
     flights: BTreeMap<Flight, InFlight>,
     next_flight: u64,
     hedged_bytes: u64,
-    /// Bytes per second of the parts that ended last.
-    rates: VecDeque<f64>,
+    pace: Pace,
 }
 
 impl Parts {
     /// Plans an object of `total` bytes of which `ledger` is here and `hashed` bytes are hashed.
     #[must_use]
     pub fn new(total: u64, ledger: Ledger, hashed: u64, options: PartsOptions) -> Self {
-        let (flights, next_flight, rates) = (BTreeMap::new(), 0, VecDeque::new());
-        Self { total, options, ledger, hashed, flights, next_flight, hedged_bytes: 0, rates }
+        let (flights, next_flight, pace) = (BTreeMap::new(), 0, Pace::default());
+        Self { total, options, ledger, hashed, flights, next_flight, hedged_bytes: 0, pace }
     }
 
     /// Draws work for a connection.
     pub fn next(&mut self, now: Duration) -> Next {
         if self.ledger.is_whole(self.total) {
             return Next::Whole;
+        }
+        let backlog_bytes = self.ledger.frontier().saturating_sub(self.hashed);
+        if self.options.backlog_bytes <= backlog_bytes && FEEDERS <= self.flights.len() {
+            return Next::Wait;
         }
         let limit = self.total.min(self.hashed.saturating_add(self.options.lag_bytes));
         if let Some(gap) = self.free_gap(self.total) {
@@ -169,10 +140,7 @@ impl Parts {
         let rest = ByteRange::new(part.at, part.end);
         let done = rest.is_none_or(|rest| self.ledger.contains(rest));
         if done && let Some(part) = self.flights.remove(&flight) {
-            if self.rates.len() == USUAL_PARTS {
-                self.rates.pop_front();
-            }
-            self.rates.extend(part.rate(now));
+            self.pace.ended(part.rate(now));
         }
         Arrival { keep, done }
     }
@@ -209,26 +177,6 @@ impl Parts {
     /// Changes how far ahead of the hashed frontier fresh parts may begin.
     pub fn set_lag_bytes(&mut self, bytes: u64) {
         self.options.lag_bytes = bytes;
-    }
-
-    /// Bytes per second that a part usually gets: the median of those that ended last.
-    #[must_use]
-    pub fn usual_rate(&self) -> Option<f64> {
-        let mut rates: Vec<_> = self.rates.iter().copied().collect();
-        rates.sort_unstable_by(f64::total_cmp);
-        rates.get(rates.len() / 2).copied().filter(|_| USUAL_PARTS_MIN <= rates.len())
-    }
-
-    /// Whether a flight is so much slower than is usual that another connection is the better bet, and
-    /// has so much to go that it is worth a new one.
-    #[must_use]
-    pub fn is_slow(&self, flight: Flight, now: Duration) -> bool {
-        let (Some(part), Some(usual)) = (self.flights.get(&flight), self.usual_rate()) else {
-            return false;
-        };
-        let is_measured = SLOW_AFTER <= now.saturating_sub(part.started);
-        let is_behind = part.rate(now).is_some_and(|rate| rate * SLOW_FACTOR < usual);
-        is_measured && is_behind && SLOW_AFTER < part.time_left(now)
     }
 
     /// Whether a flight lacks so much that another may go on with it.
@@ -297,52 +245,6 @@ impl Parts {
             from = start.max(gap.end());
         }
     }
-
-    /// Everything within the lag is drawn. Where the hash has come as far as the bytes, the part at the
-    /// frontier holds all others up, and is helped if it is slow.
-    fn relieve(&mut self, now: Duration) -> Option<Next> {
-        let frontier = self.ledger.frontier();
-        if self.hashed < frontier {
-            return None;
-        }
-        let min = self.options.part_bytes_min.max(1);
-        let mut parts = self.flights.values_mut();
-        let part = parts.find(|part| part.at <= frontier && frontier < part.end && !part.hedged)?;
-        if part.is_young(now) || part.time_left(now) < YOUNG {
-            return None;
-        }
-        if 2 * min <= part.missing() {
-            let (middle, end) = (part.at + part.missing().div_ceil(2), part.end);
-            part.end = middle;
-            return Some(self.fetch(middle, end, false, now));
-        }
-        part.hedged = true;
-        let (at, end) = (part.at, part.end);
-        Some(self.fetch(at, end, true, now))
-    }
-
-    /// Takes half of what the part with the most left still lacks.
-    fn steal(&mut self, now: Duration) -> Option<Next> {
-        let min = self.options.part_bytes_min.max(1);
-        let victim = self.flights.values_mut().filter(|part| !part.hedged);
-        let victim = victim.max_by_key(|part| part.missing())?;
-        if victim.missing() < 2 * min {
-            return None;
-        }
-        let (middle, end) = (victim.at + victim.missing().div_ceil(2), victim.end);
-        victim.end = middle;
-        Some(self.fetch(middle, end, false, now))
-    }
-
-    /// Repeats the rest of the part that will take longest; each part once, and none that is young.
-    fn hedge(&mut self, now: Duration) -> Option<Next> {
-        let late = |part: &&mut InFlight| !part.hedged && !part.is_young(now);
-        let slowest = self.flights.values_mut().filter(late);
-        let slowest = slowest.max_by_key(|part| part.time_left(now))?;
-        slowest.hedged = true;
-        let (at, end) = (slowest.at, slowest.end);
-        Some(self.fetch(at, end, true, now))
-    }
 }
 
 #[cfg(test)]
@@ -354,7 +256,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn options() -> PartsOptions {
-        PartsOptions { part_bytes: 10, part_bytes_min: 4, lag_bytes: 30 }
+        PartsOptions { part_bytes: 10, part_bytes_min: 4, lag_bytes: 30, backlog_bytes: 100 }
     }
 
     fn parts(total: u64) -> Parts {
@@ -383,6 +285,20 @@ mod tests {
         assert_eq!(Next::Wait, parts.next(SECOND), "here, but not hashed");
         parts.hashed(10);
         fetch(&mut parts, 30, 40);
+    }
+
+    #[test]
+    fn while_the_hash_is_behind_two_parts_feed_it() {
+        let options = PartsOptions { backlog_bytes: 10, lag_bytes: 100, ..options() };
+        let mut parts = Parts::new(100, Ledger::default(), 0, options);
+        let flights = [0, 10, 20].map(|at| fetch(&mut parts, at, at + 10));
+        parts.arrived(flights[0], 10, SECOND);
+        assert_eq!(Next::Wait, parts.next(SECOND), "ten bytes wait, two parts come");
+        parts.arrived(flights[1], 10, SECOND);
+        fetch(&mut parts, 30, 40);
+        assert_eq!(Next::Wait, parts.next(SECOND));
+        parts.hashed(11);
+        fetch(&mut parts, 40, 50);
     }
 
     #[test]

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
 use limiter::{AdaptiveLimit, AdaptiveOptions};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::history::{History, Learnt};
 use crate::retry::RETRY_AFTER_MAX;
 use crate::seam;
 
@@ -26,14 +28,17 @@ const HOLDS_MAX: usize = 16;
 pub(crate) struct Site {
     /// Who may fetch from it at once.
     pub(crate) connections: AdaptiveLimit,
+    /// Bytes per second that a file got at best.
+    best_rate: AtomicU64,
     /// Nothing is asked before.
     held_until: Mutex<Option<Instant>>,
 }
 
 impl Site {
-    fn new(connections_max: usize) -> Self {
+    fn new(connections_max: usize, learnt: Option<Learnt>) -> Self {
         let limit_max = connections_max.max(1);
-        let limit_start = CONNECTIONS_START.min(limit_max);
+        let limit_start = learnt.map_or(CONNECTIONS_START, |learnt| learnt.connections);
+        let limit_start = limit_start.clamp(1, limit_max);
         let options = AdaptiveOptions {
             limit_max,
             limit_start,
@@ -41,7 +46,12 @@ impl Site {
             ..AdaptiveOptions::default()
         };
         let connections = AdaptiveLimit::new(options).expect("1 ≤ start ≤ max");
-        Self { connections, held_until: Mutex::default() }
+        Self { connections, best_rate: AtomicU64::new(0), held_until: Mutex::default() }
+    }
+
+    /// Takes note of what a file has got, in bytes per second.
+    pub(crate) fn served(&self, bytes_per_s: u64) {
+        self.best_rate.fetch_max(bytes_per_s, Ordering::Relaxed);
     }
 
     /// Leaves the site alone for so long, at most [`RETRY_AFTER_MAX`].
@@ -67,12 +77,27 @@ impl Site {
 #[derive(Debug)]
 pub(crate) struct Sites {
     connections_max: usize,
+    history: History,
     sites: Mutex<BTreeMap<String, Arc<Site>>>,
 }
 
 impl Sites {
-    pub(crate) fn new(connections_max: usize) -> Self {
-        Self { connections_max, sites: Mutex::default() }
+    pub(crate) fn new(connections_max: usize, history: &History) -> Self {
+        Self { connections_max, history: history.clone(), sites: Mutex::default() }
+    }
+
+    /// What was learnt of those where the search has come to an end.
+    pub(crate) fn learnt(&self) -> History {
+        let since_1970 = seam::date().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut history = History::default();
+        for (origin, site) in &*self.sites.lock() {
+            let bytes_per_s = site.best_rate.load(Ordering::Relaxed);
+            if let Some(connections) = site.connections.settled().filter(|_| 0 < bytes_per_s) {
+                let learnt_s = since_1970.as_secs();
+                history.learn(origin, Learnt { connections, bytes_per_s, learnt_s });
+            }
+        }
+        history
     }
 
     pub(crate) fn of(&self, origin: &str) -> Arc<Site> {
@@ -83,7 +108,7 @@ impl Sites {
         if SITES_MAX <= sites.len() {
             sites.retain(|_, site| 1 < Arc::strong_count(site));
         }
-        let site = Arc::new(Site::new(self.connections_max));
+        let site = Arc::new(Site::new(self.connections_max, self.history.of(origin)));
         sites.insert(origin.to_owned(), Arc::clone(&site));
         site
     }
@@ -95,7 +120,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_site_is_left_alone_as_long_as_it_asks_but_not_for_ever() {
-        let sites = Sites::new(8);
+        let sites = Sites::new(8, &History::default());
         let start = seam::now();
         sites.of("http://a").turn().await;
         assert_eq!(start, seam::now());
@@ -111,8 +136,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_site_begins_where_the_last_run_has_ended() {
+        let mut history = History::default();
+        for (origin, connections) in [("http://a", 3), ("http://b", 99), ("http://c", 0)] {
+            history.learn(origin, Learnt { connections, bytes_per_s: 1, learnt_s: 1 });
+        }
+        let sites = Sites::new(8, &history);
+        let begin = |origin: &str| sites.of(origin).connections.limit();
+        assert_eq!([3, 8, 1, 6], ["http://a", "http://b", "http://c", "http://d"].map(begin));
+        assert!(sites.learnt().is_empty(), "nothing is learnt yet");
+    }
+
+    #[tokio::test]
     async fn origins_nobody_uses_are_forgotten() {
-        let sites = Sites::new(8);
+        let sites = Sites::new(8, &History::default());
         let kept = sites.of("http://kept");
         for k in 0..3 * SITES_MAX {
             sites.of(&format!("http://{k}"));

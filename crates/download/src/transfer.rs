@@ -6,14 +6,16 @@ mod small;
 
 use std::sync::Arc;
 
-use memory::Budget;
 use memory::files::FileSystem;
+use memory::{Budget, Level};
 use pool::http::Client;
 
 use self::attempt::Attempt;
 use crate::ask::Asker;
 use crate::error::{Error, ErrorKind};
+use crate::history::History;
 use crate::job::{Event, FetchOptions, Fetched, Job};
+use crate::pressure::Pressure;
 use crate::publisher::Publisher;
 use crate::seam;
 use crate::site::Sites;
@@ -49,6 +51,7 @@ pub(crate) struct Inner {
     pub(crate) files: Arc<dyn FileSystem>,
     pub(crate) options: FetchOptions,
     memory: Budget,
+    pub(crate) pressure: Pressure,
     pub(crate) sites: Arc<Sites>,
     pub(crate) counters: Arc<Counters>,
     publisher: Arc<Publisher>,
@@ -82,7 +85,8 @@ impl Downloader {
             boot,
             client,
             memory: options.memory.named("frames"),
-            sites: Arc::new(Sites::new(options.connections_max)),
+            pressure: Pressure::default(),
+            sites: Arc::new(Sites::new(options.connections_max, &options.history)),
             counters: Arc::default(),
             publisher: Arc::new(Publisher::new(Arc::clone(&files))),
             files,
@@ -104,7 +108,7 @@ impl Downloader {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future keeps what was written for the next attempt, but for the last mebibyte of each
+    /// Dropping the future keeps what was written for the next attempt, but for the last four mebibytes of each
     /// connection.
     pub async fn fetch(
         &self,
@@ -131,21 +135,23 @@ impl Downloader {
         result.map_err(|error| error.of(&address))
     }
 
+    /// Takes note of how pressing the want of memory is: from [`Level::High`] on half as many parts are in
+    /// flight as there would be, at [`Level::Critical`] one of each origin. A large part that is one too
+    /// many is given up, and what it lacks is fetched later.
+    pub fn press(&self, level: Level) {
+        self.inner.pressure.set(level);
+    }
+
+    /// Returns what was learnt of origins: of those alone where the number of connections that serves best
+    /// is known by now.
+    #[must_use]
+    pub fn learnt(&self) -> History {
+        self.inner.sites.learnt()
+    }
+
     /// Returns what all transfers together cost so far.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.inner.counters.read(&self.inner.client.pool().stats())
     }
-}
-
-/// An error with its causes, for one line.
-pub(crate) fn told(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

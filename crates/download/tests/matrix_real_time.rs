@@ -8,7 +8,8 @@
 //! Prints a table in Markdown. Ours must be right or refuse, in each row; only where nobody can know
 //! better without a digest may it publish, and then as `"verified":"length"`.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -96,6 +97,9 @@ const ROWS: &[Row] = &[
     fresh("signed address ends", &["expire=200ms"]),
 ];
 
+/// The row of a server of its own.
+const LONG_HEADER: Row = fresh("1 MiB header", &[]);
+
 /// What became of a run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Outcome {
@@ -159,11 +163,12 @@ impl Client {
     fn command(self, url: &str, folder: &Path, sha256: &str) -> Command {
         let target = folder.join("file").display().to_string();
         let folder = folder.display().to_string();
-        let ours = ["get", url, "-o", &target, "--json", "--stall-timeout", "1s", "--retries", "3"];
+        let ours = ["get", url, "-o", &target, "--json", "--no-history"];
+        let patience = ["--stall-timeout", "1s", "--retries", "3"];
         let mut command = Command::new(self.program());
         match self {
-            Self::Ours => command.args(ours),
-            Self::OursWithDigest => command.args(ours).args(["--sha256", sha256]),
+            Self::Ours => command.args(ours).args(patience),
+            Self::OursWithDigest => command.args(ours).args(patience).args(["--sha256", sha256]),
             Self::Curl => command.args([
                 "-sfL", "-C", "-", "--retry", "3", "-y", "2", "-Y", "1000", "-o", &target, url,
             ]),
@@ -195,8 +200,12 @@ impl Stage {
     }
 
     fn run(&self, client: Client, until: impl Fn() -> bool) -> Outcome {
-        let url = format!("http://{}/model", self.origin.address());
-        let mut command = client.command(&url, self.folder.path(), &self.blob.digests().sha256);
+        let address = self.origin.address();
+        self.run_at(&format!("http://{address}/model"), client, until)
+    }
+
+    fn run_at(&self, url: &str, client: Client, until: impl Fn() -> bool) -> Outcome {
+        let mut command = client.command(url, self.folder.path(), &self.blob.digests().sha256);
         let out = self.folder.path().join("stdout");
         command.stdout(std::fs::File::create(&out).expect("the folder is there"));
         let mut child = command.spawn().expect("the program is installed");
@@ -248,7 +257,7 @@ impl Stage {
             let probe = self.folder.path().join("replacement");
             let mut command = Command::new(Client::Ours.program());
             command
-                .args(["get", &url, "-o"])
+                .args(["get", "--no-history", &url, "-o"])
                 .arg(&probe)
                 .stdout(Stdio::null())
                 .stderr(Stdio::null());
@@ -283,6 +292,33 @@ fn outcome(row: &Row, client: Client) -> Outcome {
     outcome
 }
 
+/// A server whose one header is a mebibyte long; right otherwise. No origin that keeps to the rules.
+fn long_header(client: Client) -> Outcome {
+    let stage = Stage::new(Start::Fresh);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
+    let address = listener.local_addr().expect("it is bound");
+    let blob = stage.blob.clone();
+    // It ends with the process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // A client that hangs up has read enough.
+            let _ = answer_at_length(stream, &blob);
+        }
+    });
+    stage.run_at(&format!("http://{address}/model"), client, || false)
+}
+
+fn answer_at_length(mut stream: TcpStream, blob: &Blob) -> std::io::Result<()> {
+    let mut question = [0; 4096];
+    let _ = stream.read(&mut question)?;
+    let filler = "f".repeat(1 << 20);
+    let size = blob.size();
+    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nX-Filler: {filler}\r\n\r\n")?;
+    let mut bytes = vec![0; size as usize];
+    blob.fill(0, &mut bytes);
+    stream.write_all(&bytes)
+}
+
 /// Whether ours did what it must.
 fn is_as_it_must(row: &Row, client: Client, outcome: Outcome) -> bool {
     match outcome {
@@ -309,10 +345,11 @@ fn main() -> ExitCode {
     let names: Vec<_> = clients.iter().map(|client| client.name()).collect();
     say!("| fault | {} |\n|---{}|", names.join(" | "), "|---".repeat(names.len()));
     let mut offences = Vec::new();
-    for row in ROWS {
+    for row in ROWS.iter().chain([&LONG_HEADER]) {
         let mut cells = Vec::new();
         for &client in &clients {
-            let outcome = outcome(row, client);
+            let is_long = row.name == LONG_HEADER.name;
+            let outcome = if is_long { long_header(client) } else { outcome(row, client) };
             cells.push(outcome.to_string());
             if client.is_ours() && !is_as_it_must(row, client, outcome) {
                 offences.push(format!("{}, {}: {outcome}", row.name, client.name()));

@@ -8,10 +8,14 @@ use std::time::Duration;
 use inference_bench::process;
 
 use super::site::Site;
+use crate::perf::signals::Signals;
 use crate::steps::Failure;
 
 /// A contender that takes longer hangs.
 const RUN_MAX: Duration = Duration::from_secs(120);
+
+/// Each run begins as the first one does.
+const NO_HISTORY: &str = "--no-history";
 
 /// One way to fetch.
 pub(super) struct Contender {
@@ -59,7 +63,7 @@ pub(super) fn large(program: &Path, site: &Site) -> Vec<Contender> {
         contender(
             "download",
             &[],
-            words(&[&program, "get", &url, "--sha256", &site.sha256, "-o", &target]),
+            words(&[&program, "get", NO_HISTORY, &url, "--sha256", &site.sha256, "-o", &target]),
         ),
         contender("wget2", &["wget2"], words(&["wget2", "-q", "-O", &target, &url])),
         contender("curl", &["curl"], words(&["curl", "-s", "-o", &target, &url])),
@@ -86,7 +90,11 @@ pub(super) fn small(program: &Path, site: &Site) -> Vec<Contender> {
     let (list, config) = (list.display().to_string(), config.display().to_string());
     let folder = site.target().display().to_string();
     vec![
-        contender("download", &[], words(&[&program, "get", "--input", &list, "-d", &folder])),
+        contender(
+            "download",
+            &[],
+            words(&[&program, "get", NO_HISTORY, "--input", &list, "-d", &folder]),
+        ),
         contender(
             "curl --parallel",
             &["curl"],
@@ -95,11 +103,12 @@ pub(super) fn small(program: &Path, site: &Site) -> Vec<Contender> {
     ]
 }
 
-/// Runs all in rounds, in an order that turns.
+/// Runs all in rounds, in an order that turns, until a signal comes.
 pub(super) fn contest(
     contenders: &[Contender],
     site: &Site,
     rounds: usize,
+    signals: &Signals,
 ) -> Result<Vec<Figures>, Failure> {
     let blank = |contender: &Contender| Figures {
         name: contender.name,
@@ -110,6 +119,9 @@ pub(super) fn contest(
     let mut figures: Vec<_> = contenders.iter().map(blank).collect();
     for round in 0..rounds {
         for k in 0..contenders.len() {
+            if signals.code().is_some() {
+                return Err("interrupted; what was changed is put back".to_owned());
+            }
             let k = (k + round) % contenders.len();
             run_once(&contenders[k], site, &mut figures[k])?;
         }

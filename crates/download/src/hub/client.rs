@@ -24,6 +24,8 @@ use crate::transfer::Downloader;
 
 /// Metadata of one answer, unpacked: a page of a thousand entries has some 300 KB.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// Pages of one listing: of a thousand files on the real hub, of fifty at least elsewhere.
+const PAGES_MAX: usize = 40_000;
 /// Files of one commit; the largest repositories of hubs have some hundred thousand.
 const ENTRIES_MAX: usize = 2_000_000;
 
@@ -113,7 +115,8 @@ impl Hub {
         let about: About = serde_json::from_slice(&json).map_err(|error| {
             told(Error::new(ErrorKind::Network, "the hub sent no description").because(error))
         })?;
-        let wrong = |error| Error::new(ErrorKind::Integrity, "the hub names no commit").because(error);
+        let wrong =
+            |error| Error::new(ErrorKind::Integrity, "the hub names no commit").because(error);
         about.sha.parse().map_err(|error: super::IdError| told(wrong(error)))
     }
 
@@ -123,8 +126,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// As [`commit`](Self::commit); `Integrity` when a digest is none, the listing leads to another origin, or
-    /// has more than two million files.
+    /// As [`commit`](Self::commit); `Integrity` when a digest is none, the listing leads to another
+    /// origin, or has more than two million files.
     ///
     /// # Cancel safety
     ///
@@ -134,27 +137,28 @@ impl Hub {
         url.query_pairs_mut().append_pair("recursive", "true").append_pair("expand", "false");
         let told = |error: Error| error.of(repo.as_str());
         let mut entries = Vec::new();
-        let mut next = Some(url);
-        while let Some(url) = next.take() {
+        for _ in 0..PAGES_MAX {
             let (json, headers) = self.get(url.clone()).await.map_err(told)?;
             let page = tree::read_page(&json).map_err(|error| {
-                told(Error::new(ErrorKind::Integrity, error.to_string()).because(error))
+                told(
+                    Error::new(ErrorKind::Integrity, "its list of files is refused").because(error),
+                )
             })?;
-            // A page without files may still name a next one, but not for ever.
-            let limit = page.is_empty() || ENTRIES_MAX <= entries.len() + page.len();
             entries.extend(page);
             let link = headers.get(header::LINK).and_then(|link| link.to_str().ok());
-            next = link.and_then(|link| tree::next_page(link, &url));
-            if next.as_ref().is_some_and(|next| limit && *next == url) || ENTRIES_MAX <= entries.len() {
-                let message = "the list of files does not end";
-                return Err(told(Error::new(ErrorKind::Integrity, message)));
-            }
-            if next.as_ref().is_some_and(|next| !self.inner.scope.holds(next)) {
+            let Some(next) = link.and_then(|link| tree::next_page(link, &url)) else {
+                return Ok(entries);
+            };
+            if !self.inner.scope.holds(&next) {
                 let message = "the list of files goes on at another server, which is not asked";
                 return Err(told(Error::new(ErrorKind::Integrity, message)));
             }
+            if ENTRIES_MAX < entries.len() {
+                break;
+            }
+            url = next;
         }
-        Ok(entries)
+        Err(told(Error::new(ErrorKind::Integrity, "the list of files does not end")))
     }
 
     /// Where a file of a commit is asked for, and what goes along.
@@ -165,8 +169,8 @@ impl Hub {
         (url, headers)
     }
 
-    /// Where a file beneath an address is asked for, and what goes along: nothing, unless it is of the hub's
-    /// own origin.
+    /// Where a file beneath an address is asked for, and what goes along: nothing, unless it is of the
+    /// hub's own origin.
     pub(crate) fn web_file(&self, url: &Url, path: &str) -> (Url, HeaderMap) {
         let mut url = url.clone();
         push(&mut url, path.split('/'));
@@ -204,7 +208,8 @@ impl Hub {
                 Err(Failure::Transient { wish, error }) => (wish, error),
                 Err(Failure::Fatal(error) | Failure::BadRange(error)) => return Err(error),
                 Err(Failure::Changed(changed)) => {
-                    let error = Error::new(ErrorKind::Network, "the answer changed").because(changed);
+                    let error =
+                        Error::new(ErrorKind::Network, "the answer changed").because(changed);
                     (None, error)
                 }
             };
@@ -236,7 +241,9 @@ impl Hub {
         let inner = &self.inner.downloader.inner;
         let url = route.url();
         let mut request = Request::get(url.as_str()).body(Full::default()).map_err(|error| {
-            Failure::Fatal(Error::new(ErrorKind::Other, "the address cannot be asked").because(error))
+            Failure::Fatal(
+                Error::new(ErrorKind::Other, "the address cannot be asked").because(error),
+            )
         })?;
         let headers = request.headers_mut();
         if route.keeps_credentials() {
@@ -289,10 +296,12 @@ fn unpack(bytes: Bytes, headers: &HeaderMap) -> Result<Bytes, Failure> {
         "identity" => Ok(bytes),
         "gzip" | "x-gzip" => {
             let mut plain = Vec::new();
-            let unpacked = MultiGzDecoder::new(&*bytes).take(ANSWER_BYTES_MAX + 1).read_to_end(&mut plain);
+            let unpacked =
+                MultiGzDecoder::new(&*bytes).take(ANSWER_BYTES_MAX + 1).read_to_end(&mut plain);
             let broken = |error| Failure::Transient {
                 wish: None,
-                error: Error::new(ErrorKind::Network, "the answer is packed wrongly").because(error),
+                error: Error::new(ErrorKind::Network, "the answer is packed wrongly")
+                    .because(error),
             };
             if ANSWER_BYTES_MAX < unpacked.map_err(broken)? as u64 {
                 return Err(too_long());

@@ -189,8 +189,27 @@ mod tests {
     fn what_names_no_model_is_refused() {
         let long = "x".repeat(97);
         for text in [
-            "", "/", "a/", "/a", "a/b/c", "..", "../a", "a/..", "a--b/c", "a/b.git", "-a/b", "a./b", "a b",
-            "a\\b", "a/b\0", "a/b\r\nX: y", "C:/a", "ä/b", "a/b?c", "a/b#c", &long,
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a/b/c",
+            "..",
+            "../a",
+            "a/..",
+            "a--b/c",
+            "a/b.git",
+            "-a/b",
+            "a./b",
+            "a b",
+            "a\\b",
+            "a/b\0",
+            "a/b\r\nX: y",
+            "C:/a",
+            "ä/b",
+            "a/b?c",
+            "a/b#c",
+            &long,
         ] {
             assert!(text.parse::<RepoId>().is_err(), "{text:?}");
         }
@@ -209,7 +228,10 @@ mod tests {
     #[test]
     fn a_commit_has_forty_digits_of_lower_case() {
         let commit = "0123456789abcdef0123456789abcdef01234567";
-        assert_eq!(Some(commit), commit.parse::<Revision>().unwrap().commit().as_ref().map(Commit::as_str));
+        assert_eq!(
+            Some(commit),
+            commit.parse::<Revision>().unwrap().commit().as_ref().map(Commit::as_str)
+        );
         for text in ["", "main", &commit[1..], &commit.to_uppercase()] {
             assert!(text.parse::<Commit>().is_err(), "{text:?}");
         }

@@ -60,14 +60,16 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Repo => {
-                "the hub has no such model, or it is private: check its name, or give a token that may read it"
+                "the hub has no such model, or it is private: \
+                 check its name, or give a token that may read it"
             }
             Self::Revision => {
                 "the model has no such revision: check the branch, tag or commit after the @"
             }
             Self::Entry => "the model has no such file at this revision: check its name",
             Self::Gated => {
-                "the model is gated: ask for access on its page, then give the token of an account that has it"
+                "the model is gated: ask for access on its page, \
+                 then give the token of an account that has it"
             }
             Self::Disabled => "the hub has disabled the model: choose another",
         })

@@ -36,8 +36,7 @@ impl Token {
         if text.is_empty() || TOKEN_CHARS_MAX < text.len() || !is_word {
             return Err(TokenError);
         }
-        let mut value =
-            HeaderValue::from_str(&format!("Bearer {text}")).map_err(|_| TokenError)?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {text}")).map_err(|_| TokenError)?;
         value.set_sensitive(true);
         Ok(Self(value))
     }

@@ -33,7 +33,9 @@ impl fmt::Display for TreeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json(_) => f.write_str("the hub sent no list of files"),
-            Self::Digest { path, error } => write!(f, "the hub lists {path:?} by no digest: {error}"),
+            Self::Digest { path, error } => {
+                write!(f, "the hub lists {path:?} by no digest: {error}")
+            }
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::seam::disk::{self, Held};
 /// How often it is looked whether another process is done with the blob.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Waits until nobody else writes the blob. The lock saves traffic; that nothing wrong is published does not
-/// depend on it.
+/// Waits until nobody else writes the blob. The lock saves traffic; that nothing wrong is published
+/// does not depend on it.
 ///
 /// A holder that dies gives it back, so the wait is as long as another's transfer.
 pub(crate) async fn hold(repo: &RepoFolder, blob: &str, waits: impl Fn()) -> io::Result<Held> {

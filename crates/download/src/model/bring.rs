@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::blob_lock;
 use super::check::{self, Place};
-use super::ensure::{Inner, ModelEvent, TellModel};
+use super::ensure::Inner;
+use super::event::{ModelEvent, TellModel};
 use super::flights;
 use super::path::FilePath;
 use super::records::Records;
@@ -65,7 +66,8 @@ impl Visit {
                 let fetched = self.to_cache(&repo, &piece.file, digest).await;
                 fetched.and_then(|fetched| {
                     for path in std::iter::once(&piece.file.path).chain(&piece.more) {
-                        check::name((&repo, &commit), path, &digest).map_err(disk_error("cannot name it"))?;
+                        check::name((&repo, &commit), path, &digest)
+                            .map_err(disk_error("cannot name it"))?;
                     }
                     Ok(fetched)
                 })
@@ -157,7 +159,9 @@ impl Visit {
 
     /// Notes in the manner of the hub's own client which version of the file this is.
     fn mark(&self, folder: &Path, file: &WantedFile) -> std::io::Result<()> {
-        let (Some(digest), ModelSource::Hub { pinned: Some(pinned), .. }) = (file.digest, &self.source) else {
+        let (Some(digest), ModelSource::Hub { pinned: Some(pinned), .. }) =
+            (file.digest, &self.source)
+        else {
             return Ok(());
         };
         let notes = folder.join(".cache").join("huggingface").join("download");
@@ -176,19 +180,19 @@ impl Visit {
     async fn fetch(&self, file: &WantedFile, target: &Path) -> Result<Fetched, Error> {
         let (url, headers) = match &self.source {
             ModelSource::Hub { repo, pinned, .. } => {
-                let pinned = pinned.as_ref().expect("a commit is known before its files are fetched");
+                let pinned =
+                    pinned.as_ref().expect("a commit is known before its files are fetched");
                 self.inner.hub.file(repo, &pinned.commit, file.path.as_str())
             }
-            ModelSource::Web { url, .. } => {
-                self.inner.hub.web_file(url, file.path.as_str())
-            }
+            ModelSource::Web { url, .. } => self.inner.hub.web_file(url, file.path.as_str()),
         };
         if self.inner.options.offline {
             return Err(Error::new(ErrorKind::Offline, "it is not here, and nobody may be asked"));
         }
         let is_told = 0 < file.bytes || matches!(self.source, ModelSource::Hub { .. });
         let bytes = is_told.then_some(file.bytes);
-        let job = Job { digest: file.digest, bytes, headers, class: file.class, ..Job::new(url, target) };
+        let job =
+            Job { digest: file.digest, bytes, headers, class: file.class, ..Job::new(url, target) };
         self.inner.hub.downloader().fetch(&job, |event| self.told(file, event)).await
     }
 
@@ -226,8 +230,5 @@ fn found(file: &WantedFile, digest: Digest, how: How) -> Fetched {
 
 pub(crate) fn disk_error(what: &str) -> impl FnOnce(std::io::Error) -> Error {
     let what = what.to_owned();
-    move |error| {
-        let message = format!("{what}: {error}");
-        Error::new(ErrorKind::Disk, message).because(error)
-    }
+    move |error| Error::new(ErrorKind::Disk, format!("{what}: {error}"))
 }

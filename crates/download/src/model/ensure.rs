@@ -1,7 +1,7 @@
 //! A model, from the first question to the last name.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -9,29 +9,25 @@ use parking_lot::Mutex;
 
 use super::bring::{Piece, Visit, disk_error, pieces};
 use super::check::{self, Found, Place};
+use super::event::{Ensured, ModelEvent, TellModel};
 use super::flights::{Flights, Index};
 use super::layout::Cache;
 use super::manifest;
-use super::path::FilePath;
+use super::prepare::Prepared;
 use super::records::Records;
-use super::select::{SelectError, Wanted};
-use super::spec::{ModelSource, ModelSpec, Pinned};
+use super::select::sum;
+use super::spec::{ModelSource, ModelSpec};
 use super::usage;
 use super::verify::{self, FolderOrigin};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
 use crate::fleet::{Turn, in_turn};
-use crate::hub::{Commit, Entry, Hub, RepoId, Revision};
-use crate::job::{Event, Fetched};
+use crate::hub::{Entry, Hub};
+use crate::job::Fetched;
 use crate::seam::disk;
 
-/// Listings are read whole: a hundred thousand files take some 20 MB.
-const LISTING_BYTES_MAX: u64 = 1 << 30;
 /// A revision's file holds a commit.
-const REFERENCE_BYTES_MAX: u64 = 256;
-/// What tells backups and other caches' keepers that all of this can be had again (bford.info/cachedir).
-const CACHE_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is a cache of models.\n";
-
+pub(super) const REFERENCE_BYTES_MAX: u64 = 256;
 /// Where models are kept.
 #[derive(Clone, Debug)]
 pub struct ModelsOptions {
@@ -39,67 +35,6 @@ pub struct ModelsOptions {
     pub cache: Cache,
     /// Nobody is asked: what is here is enough, or it is an error.
     pub offline: bool,
-}
-
-/// What happens to a model.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum ModelEvent {
-    /// It is known what is to be done.
-    Plan {
-        /// Files that are wanted.
-        files: usize,
-        /// Their bytes.
-        bytes: u64,
-        /// Files of them that are to be fetched.
-        fetch_files: usize,
-        /// Their bytes.
-        fetch_bytes: u64,
-        /// Files whose bytes are here already for something else.
-        linked_files: usize,
-        /// Files left out because the same weights come in a better form, or would run code.
-        skipped_files: usize,
-    },
-    /// Something happens to one of its files.
-    Transfer {
-        /// The file.
-        path: String,
-        /// What happens.
-        event: Event,
-    },
-    /// A file is here.
-    File {
-        /// The file.
-        path: String,
-        /// How it came.
-        fetched: Fetched,
-    },
-    /// A file could not be had, and another one is the reason that is returned.
-    Failed {
-        /// What went wrong, with the file's name.
-        message: String,
-    },
-    /// Something is odd, and goes on.
-    Warning(String),
-}
-
-/// Hears what happens.
-pub(crate) type TellModel = Arc<dyn Fn(ModelEvent) + Send + Sync>;
-
-/// A model that is here.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Ensured {
-    /// The folder in which its files have their names.
-    pub path: PathBuf,
-    /// The commit, where it is of a hub.
-    pub commit: Option<Commit>,
-    /// Its files, as the hub tells them, in the order of their names.
-    pub files: Vec<Entry>,
-    /// Their bytes.
-    pub bytes: u64,
-    /// How many files were here before anything was done.
-    pub unchanged: usize,
 }
 
 /// Brings models of a hub into a cache, or into folders. Clones are handles to the same.
@@ -129,17 +64,7 @@ pub(crate) struct Inner {
     pub(crate) flights: Flights,
     pub(crate) index: Index,
     /// Bytes that plans have set aside and whose files have not begun.
-    promised_bytes: Mutex<u64>,
-}
-
-/// What is known before anything is done.
-struct Prepared {
-    spec: ModelSpec,
-    commit: Option<Commit>,
-    /// All files of the commit.
-    entries: Vec<Entry>,
-    wanted: Wanted,
-    place: Place,
+    pub(super) promised_bytes: Mutex<u64>,
 }
 
 impl Models {
@@ -159,11 +84,11 @@ impl Models {
 
     /// Sees to it that a model is here, whole and right; `tell` is called with what happens meanwhile.
     ///
-    /// A revision is looked up with one request, a commit that is not known yet with one per thousand files,
-    /// each file that is missing with one more. Files that were verified before count as long as length,
-    /// inode and time of change are the same; others are hashed. Settings and tokenizer come before the
-    /// weights. A file gets its name in the snapshot when its bytes are verified, and the revision is noted
-    /// when all are here.
+    /// A revision is looked up with one request, a commit that is not known yet with one per thousand
+    /// files, each file that is missing with one more. Files that were verified before count as long as
+    /// length, inode and time of change are the same; others are hashed. Settings and tokenizer come
+    /// before the weights. A file gets its name in the snapshot when its bytes are verified, and the
+    /// revision is noted when all are here.
     ///
     /// # Errors
     ///
@@ -226,123 +151,6 @@ impl Models {
         is_whole.then(|| ensured(&prepared, found.whole.len()))
     }
 
-    async fn prepare(&self, spec: &ModelSpec, offline: bool) -> Result<Prepared, Error> {
-        let mut spec = spec.clone();
-        let (commit, entries) = match &mut spec.source {
-            ModelSource::Hub { repo, revision, pinned } => {
-                let known = match pinned.take() {
-                    Some(known) => known,
-                    None => {
-                        let commit = self.commit(repo, revision, offline).await?;
-                        let files = self.entries(repo, &commit, offline).await?;
-                        Pinned { commit, files }
-                    }
-                };
-                let commit = known.commit.clone();
-                *pinned = Some(Pinned { commit: commit.clone(), files: Vec::new() });
-                (Some(commit), known.files)
-            }
-            ModelSource::Web { files, .. } => (None, std::mem::take(files)),
-        };
-        let wanted = spec.selection.choose(&entries);
-        if let (Err(SelectError::Missing { path }), Some(commit)) = (&wanted, &commit) {
-            self.note_absence(&spec, commit, path);
-        }
-        let place = self.place(&spec, commit.as_ref())?;
-        Ok(Prepared { wanted: wanted?, spec, commit, entries, place })
-    }
-
-    fn place(&self, spec: &ModelSpec, commit: Option<&Commit>) -> Result<Place, Error> {
-        match (&spec.target, &spec.source, commit) {
-            (Some(folder), ..) => Ok(Place::Folder { folder: folder.clone() }),
-            (None, ModelSource::Hub { repo, .. }, Some(commit)) => {
-                Ok(Place::Cache { repo: self.cache().repo(repo), commit: commit.clone() })
-            }
-            _ => {
-                let message = "a model of a web server needs a folder of its own: give it a target";
-                Err(Error::new(ErrorKind::Other, message))
-            }
-        }
-    }
-
-    async fn commit(
-        &self,
-        repo: &RepoId,
-        revision: &Revision,
-        offline: bool,
-    ) -> Result<Commit, Error> {
-        if let Some(commit) = revision.commit() {
-            return Ok(commit);
-        }
-        if !offline {
-            return self.inner.hub.commit(repo, revision).await;
-        }
-        let reference = self.cache().repo(repo).reference(revision);
-        let text = disk::read(&reference, REFERENCE_BYTES_MAX).unwrap_or_default();
-        let commit = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
-        commit.ok_or_else(|| {
-            let message = format!("revision {revision} is not here, and nobody may be asked");
-            Error::new(ErrorKind::Offline, message)
-        })
-    }
-
-    /// The files of a commit: from what is kept of it, else from the hub.
-    async fn entries(
-        &self,
-        repo: &RepoId,
-        commit: &Commit,
-        offline: bool,
-    ) -> Result<Vec<Entry>, Error> {
-        let folder = self.cache().repo(repo);
-        let kept = [folder.listing(commit), folder.tree(commit)];
-        let read = move || {
-            let read = |path: &PathBuf| disk::read(path, LISTING_BYTES_MAX).ok();
-            kept.iter().filter_map(read).find_map(|json| manifest::from_json(&json))
-        };
-        if let Ok(Some(entries)) = tokio::task::spawn_blocking(read).await {
-            return Ok(entries);
-        }
-        if offline {
-            let message = "the list of its files is not here, and nobody may be asked";
-            return Err(Error::new(ErrorKind::Offline, message));
-        }
-        self.inner.hub.files(repo, commit).await
-    }
-
-    /// Notes for the hub's own libraries that a commit does not have a file.
-    fn note_absence(&self, spec: &ModelSpec, commit: &Commit, path: &str) {
-        let (ModelSource::Hub { repo, .. }, None, Ok(path)) = (&spec.source, &spec.target, FilePath::parse(path))
-        else {
-            return;
-        };
-        let repo = self.cache().repo(repo);
-        let place = Place::Cache { repo: repo.clone(), commit: commit.clone() };
-        let note = repo.absent(commit, &path);
-        let noted = self.create(&place).and_then(|()| {
-            disk::create_beneath(&repo.folder(), note.parent().unwrap_or(&note))?;
-            disk::replace(&note, &repo.ours(), b"")
-        });
-        // It saves their next question; without it they ask.
-        let _ = noted;
-    }
-
-    /// Creates the folders of a place.
-    fn create(&self, place: &Place) -> std::io::Result<()> {
-        if let Place::Cache { repo, commit } = place {
-            let tag = self.cache().root().join("CACHEDIR.TAG");
-            // In this order: the libraries take a folder without snapshots for a broken one.
-            disk::create_folders(&repo.snapshot(commit))?;
-            disk::create_folders(&repo.blobs())?;
-            disk::create_folders(&repo.locks())?;
-            disk::create_folders(&repo.ours())?;
-            if disk::stat(&tag).is_none() {
-                disk::replace(&tag, &repo.ours(), CACHE_TAG.as_bytes())?;
-            }
-            return Ok(());
-        }
-        disk::create_beneath(&place.shown(), &place.ours())
-    }
-
     async fn carry_out(&self, prepared: Prepared, tell: TellModel) -> Result<Ensured, Error> {
         let prepared = Arc::new(prepared);
         let looked = Arc::clone(&prepared);
@@ -383,13 +191,13 @@ impl Models {
                 linked_files += 1;
             } else {
                 fetch_files += 1;
-                fetch_bytes += file.bytes;
+                fetch_bytes = file.bytes.saturating_add(fetch_bytes);
             }
             seen.insert(target);
         }
         ModelEvent::Plan {
             files: files.len(),
-            bytes: files.iter().map(|file| file.bytes).sum(),
+            bytes: sum(files.iter().map(|file| file.bytes)),
             fetch_files,
             fetch_bytes,
             linked_files,
@@ -399,7 +207,7 @@ impl Models {
 
     /// Keeps the listing, so that the next call need not ask for it.
     fn keep_listing(&self, prepared: &Prepared) {
-        if let Place::Cache { repo, commit } = &prepared.place {
+        if let (Place::Cache { repo, commit }, true) = (&prepared.place, prepared.is_listed) {
             let path = repo.listing(commit);
             if disk::stat(&path).is_none() {
                 // Without it the hub is asked again.
@@ -418,12 +226,13 @@ impl Models {
         if let Place::Cache { repo, commit } = &prepared.place {
             for file in &found.unnamed {
                 let digest = file.digest.expect("files of the cache have digests");
-                check::name((repo, commit), &file.path, &digest).map_err(disk_error("cannot name a file"))?;
+                check::name((repo, commit), &file.path, &digest)
+                    .map_err(disk_error("cannot name a file"))?;
                 tell(ModelEvent::File { path: file.path.to_string(), fetched: unchanged(file) });
             }
         }
         let pieces = pieces(&prepared.place, found.missing);
-        let bytes = pieces.iter().map(|piece| piece.file.bytes).sum();
+        let bytes = sum(pieces.iter().map(|piece| piece.file.bytes));
         let promise = Arc::new(self.promise(bytes, &prepared.place)?);
         let visit = Arc::new(Visit {
             inner: Arc::clone(&self.inner),
@@ -447,25 +256,9 @@ impl Models {
         let errors = results.into_iter().filter_map(Result::err).collect();
         let Some((gravest, others)) = Error::gravest(errors) else { return Ok(()) };
         for other in others {
-            tell(ModelEvent::Failed { message: crate::transfer::told(&other) });
+            tell(ModelEvent::Failed { message: crate::error::told(&other) });
         }
         Err(gravest)
-    }
-
-    /// Sets room on the disk aside, before the first byte.
-    fn promise(&self, bytes: u64, place: &Place) -> Result<Promise, Error> {
-        let files = &self.inner.hub.downloader().inner.files;
-        let mut promised = self.inner.promised_bytes.lock();
-        let free_bytes = files.free_bytes(&place.shown()).unwrap_or(u64::MAX);
-        if free_bytes < promised.saturating_add(bytes) {
-            let others = *promised;
-            let message = format!(
-                "no room: {bytes} B are to come, {free_bytes} B are free and {others} B of them promised to other models"
-            );
-            return Err(Error::new(ErrorKind::Disk, message));
-        }
-        *promised += bytes;
-        Ok(Promise { inner: Arc::clone(&self.inner), left: Mutex::new(bytes) })
     }
 
     /// Notes that all is here.
@@ -473,8 +266,14 @@ impl Models {
         if let (Place::Folder { folder }, ModelSource::Hub { repo, .. }, Some(commit)) =
             (&prepared.place, &prepared.spec.source, &prepared.commit)
         {
-            let origin = FolderOrigin { repo, commit, entries: &prepared.entries };
-            return verify::note_origin(folder, &origin).map_err(disk_error("cannot note the model"));
+            let origin = FolderOrigin {
+                repo,
+                commit,
+                entries: &prepared.entries,
+                is_listed: prepared.is_listed,
+            };
+            return verify::note_origin(folder, &origin)
+                .map_err(disk_error("cannot note the model"));
         }
         let (Place::Cache { repo, commit }, ModelSource::Hub { revision, .. }) =
             (&prepared.place, &prepared.spec.source)
@@ -484,7 +283,9 @@ impl Models {
         let noted = || -> std::io::Result<()> {
             let tree = repo.tree(commit);
             // The libraries take a listing for a promise that all of it is here.
-            if prepared.wanted.files.len() == prepared.entries.len() && disk::stat(&tree).is_none() {
+            let is_all =
+                prepared.is_listed && prepared.wanted.files.len() == prepared.entries.len();
+            if is_all && disk::stat(&tree).is_none() {
                 disk::create_folders(tree.parent().unwrap_or(Path::new("")))?;
                 disk::replace(&tree, &repo.ours(), &manifest::to_json(&prepared.entries))?;
             }
@@ -497,29 +298,6 @@ impl Models {
             disk::replace_durably(&reference, &repo.ours(), commit.as_str().as_bytes())
         };
         noted().map_err(disk_error("cannot note the revision"))
-    }
-}
-
-/// Room that a plan has set aside; what is not used is given back when it is dropped.
-struct Promise {
-    inner: Arc<Inner>,
-    left: Mutex<u64>,
-}
-
-impl Promise {
-    /// A file begins: from now on the disk itself knows of its bytes.
-    fn keep(&self, bytes: u64) {
-        let mut left = self.left.lock();
-        let kept = bytes.min(*left);
-        *left -= kept;
-        let mut promised = self.inner.promised_bytes.lock();
-        *promised = promised.saturating_sub(kept);
-    }
-}
-
-impl Drop for Promise {
-    fn drop(&mut self) {
-        self.keep(u64::MAX);
     }
 }
 
@@ -548,7 +326,7 @@ fn ensured(prepared: &Prepared, unchanged: usize) -> Ensured {
         path: prepared.place.shown(),
         commit: prepared.commit.clone(),
         files,
-        bytes: wanted.iter().map(|file| file.bytes).sum(),
+        bytes: sum(wanted.iter().map(|file| file.bytes)),
         unchanged,
     }
 }

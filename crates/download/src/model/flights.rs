@@ -65,7 +65,9 @@ impl Index {
 fn read(cache: &Cache) -> HashMap<Digest, PathBuf> {
     let mut known = HashMap::new();
     for name in disk::names(cache.root()) {
-        let Some(name) = name.to_str().filter(|name| name.starts_with("models--")) else { continue };
+        let Some(name) = name.to_str().filter(|name| name.starts_with("models--")) else {
+            continue;
+        };
         let blobs = RepoFolder::named(cache.root(), name).blobs();
         for blob in disk::names(&blobs) {
             let digest = blob.to_str().and_then(|blob| Digest::sha256(blob).ok());
@@ -77,8 +79,8 @@ fn read(cache: &Cache) -> HashMap<Digest, PathBuf> {
     known
 }
 
-/// Gives the bytes at `from` a second name, if they are right. Blocks as long as reading takes, where nobody
-/// has verified them yet.
+/// Gives the bytes at `from` a second name, if they are right. Blocks as long as reading takes, where
+/// nobody has verified them yet.
 pub(crate) fn adopt(from: &Path, to: &Path, digest: Digest, scratch: &Path) -> bool {
     // A link leads somewhere else that is not ours to share.
     let Some(stat) = disk::link_stat(from).filter(|stat| !stat.is_link && !stat.is_folder) else {

@@ -23,8 +23,8 @@ pub struct GcOptions {
     pub max_age: Option<Duration>,
     /// Whole revisions, the longest unused first, until no more bytes than these are left.
     pub max_bytes: Option<u64>,
-    /// Bytes that no revision refers to are kept for so long after they were written: somebody may be about to
-    /// name them.
+    /// Bytes that no revision refers to are kept for so long after they were written: somebody may be
+    /// about to name them.
     pub grace: Duration,
     /// Remains of transfers, from which those could go on, are kept for so long.
     pub partial_age: Duration,
@@ -67,11 +67,12 @@ pub struct Gc {
     pub in_use: Vec<RepoId>,
 }
 
-/// Takes away what need not be kept: bytes that no revision of their model refers to, remains of transfers, and,
-/// if that is asked for, revisions by age and size.
+/// Takes away what need not be kept: bytes that no revision of their model refers to, remains of
+/// transfers, and, if that is asked for, revisions by age and size.
 ///
-/// Never what is in use: a model that this or another process is bringing, or of which a library of the hub writes
-/// a file, is left alone. What a revision that stays refers to stays. Bytes in a store of others stay.
+/// Never what is in use: a model that this or another process is bringing, or of which a library of the
+/// hub writes a file, is left alone. What a revision that stays refers to stays. Bytes in a store of
+/// others stay.
 ///
 /// Blocks for some system calls per file.
 ///
@@ -83,17 +84,19 @@ pub fn collect(cache: &Cache, options: &GcOptions) -> Result<Gc, Error> {
     let ids: Vec<_> = names.iter().filter_map(|name| RepoId::of_folder(name.to_str()?)).collect();
     let scanned: Vec<_> = ids.iter().map(|id| Scanned::of(cache.repo(id))).collect();
     let mut gc = Gc::default();
-    let mut in_use = Vec::with_capacity(ids.len());
-    for scanned in &scanned {
-        in_use.push(is_in_use(&scanned.repo));
-    }
+    let in_use: Vec<_> = scanned.iter().map(|scanned| is_in_use(&scanned.repo)).collect();
     let repos: Vec<_> =
         scanned.iter().zip(&in_use).map(|(scanned, &in_use)| facts(scanned, in_use)).collect();
     let decisions = decide(&repos, options, seam::date());
-    for ((id, scanned), decision) in ids.into_iter().zip(&scanned).zip(&decisions) {
+    for (k, id) in ids.into_iter().enumerate() {
+        let (scanned, decision) = (&scanned[k], &decisions[k]);
+        let mut is_done = !in_use[k];
         if options.dry_run {
             plan(scanned, decision, &mut gc);
-        } else if !decision.is_nothing() && !carry_out(scanned, decision, &mut gc)? {
+        } else if !decision.is_nothing() {
+            is_done = carry_out(scanned, decision, &mut gc)?;
+        }
+        if !is_done {
             gc.in_use.push(id);
         }
     }
@@ -118,14 +121,14 @@ fn facts(scanned: &Scanned, in_use: bool) -> Repo {
     let blob = |(name, stat): (&String, &disk::Stat)| Blob {
         bytes: stat.bytes,
         inode: stat.inode,
-        written: stat.used,
+        written: stat.written(),
         is_foreign: scanned.foreign.contains(name),
     };
     Repo {
         in_use,
         revisions: scanned.snapshots.iter().map(revision).collect(),
         blobs: scanned.blobs.iter().map(blob).collect(),
-        partials: scanned.partials.values().map(|stat| stat.used).collect(),
+        partials: scanned.partials.values().map(disk::Stat::written).collect(),
     }
 }
 
@@ -148,7 +151,9 @@ fn carry_out(scanned: &Scanned, decision: &Decision, gc: &mut Gc) -> Result<bool
     let repo = &scanned.repo;
     let error = |error| super::bring::disk_error("cannot clean up the folder of a model")(error);
     let Some(_alone) = usage::try_alone(&repo.ours()).map_err(error)? else { return Ok(false) };
-    if blob_lock::any_held(repo) || without_times(Scanned::of(repo.clone())) != without_times(scanned.clone()) {
+    if blob_lock::any_held(repo)
+        || without_times(Scanned::of(repo.clone())) != without_times(scanned.clone())
+    {
         return Ok(false);
     }
     plan(scanned, decision, gc);
@@ -175,7 +180,11 @@ fn carry_out(scanned: &Scanned, decision: &Decision, gc: &mut Gc) -> Result<bool
 /// When a file was last read is no change of it.
 fn without_times(mut scanned: Scanned) -> Scanned {
     let never = std::time::SystemTime::UNIX_EPOCH;
-    scanned.blobs.values_mut().chain(scanned.partials.values_mut()).for_each(|stat| stat.used = never);
+    scanned
+        .blobs
+        .values_mut()
+        .chain(scanned.partials.values_mut())
+        .for_each(|stat| stat.used = never);
     scanned.snapshots.iter_mut().for_each(|snapshot| snapshot.written = never);
     scanned
 }

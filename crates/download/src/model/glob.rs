@@ -1,10 +1,10 @@
 //! Patterns for names of files. Pure.
 
-/// A pattern of the shell's kind: `*` for any characters, slashes too; `?` for one; `[a-z]` and `[!a-z]` for one
-/// of a set. One that ends with `/` means all beneath a folder.
+/// A pattern of the shell's kind: `*` for any characters, slashes too; `?` for one; `[a-z]` and
+/// `[!a-z]` for one of a set. One that ends with `/` means all beneath a folder.
 ///
-/// Source: Python's `fnmatch.fnmatchcase`, which the hub's own client filters by. Matching takes at most time
-/// proportional to the product of the lengths.
+/// Source: Python's `fnmatch.fnmatchcase`, which the hub's own client filters by. Matching takes at
+/// most time proportional to the product of the lengths.
 ///
 /// # Examples
 ///

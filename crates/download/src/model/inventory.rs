@@ -129,7 +129,8 @@ impl Scanned {
             };
         }
         let snapshots = disk::names(&repo.snapshots()).into_iter();
-        let snapshots = snapshots.filter_map(|name| snapshot(&repo, name.into_string().ok()?)).collect();
+        let snapshots =
+            snapshots.filter_map(|name| snapshot(&repo, name.into_string().ok()?)).collect();
         let references = references(&repo);
         Self { repo, snapshots, blobs, foreign, partials, references }
     }
@@ -154,7 +155,7 @@ fn snapshot(repo: &RepoFolder, name: String) -> Option<Snapshot> {
         let blob = link.as_deref().and_then(blob_of).map(str::to_owned);
         (path, blob)
     });
-    Some(Snapshot { files: files.collect(), written: stat.used, name })
+    Some(Snapshot { files: files.collect(), written: stat.written(), name })
 }
 
 /// The blob that the link of a snapshot names.

@@ -20,10 +20,24 @@ const JOURNAL_BYTES_MAX: u64 = 256 << 20;
 #[derive(Deserialize, Serialize)]
 enum Line {
     /// Everything before counts no more: another list of models.
-    Begin { list: String },
-    Submitted { entry: u64, key: String, class: u8, cost: u64, unique: Option<String>, note: String },
-    Started { entry: u64 },
-    Ended { entry: u64, is_done: bool },
+    Begin {
+        list: String,
+    },
+    Submitted {
+        entry: u64,
+        key: String,
+        class: u8,
+        cost: u64,
+        unique: Option<String>,
+        note: String,
+    },
+    Started {
+        entry: u64,
+    },
+    Ended {
+        entry: u64,
+        is_done: bool,
+    },
 }
 
 /// A [`queue::Journal`] on [`memory::AppendLog`]. Clones are handles to the same.
@@ -122,8 +136,8 @@ impl ModelJournal {
         Ok(Self { state: Arc::new(Mutex::new(State { log, known })) })
     }
 
-    /// Goes on with a list of models, told by its name or digest; returns whether there is something to go on
-    /// with. Otherwise begins it anew.
+    /// Goes on with a list of models, told by its name or digest; returns whether there is something to
+    /// go on with. Otherwise begins it anew.
     ///
     /// # Errors
     ///
@@ -139,8 +153,8 @@ impl ModelJournal {
         Ok(false)
     }
 
-    /// Returns how often the model of this unique name has ended since the list was begun, and whether well the
-    /// last time.
+    /// Returns how often the model of this unique name has ended since the list was begun, and whether
+    /// well the last time.
     #[must_use]
     pub fn ended_times(&self, unique: &str) -> Option<(usize, bool)> {
         self.state.lock().known.ended.get(unique).copied()
@@ -154,8 +168,8 @@ impl ModelJournal {
         state.known.unfinished.get(entry).cloned()
     }
 
-    /// Returns how many models have ended since the list was begun, each counted as often as it ended, and how
-    /// many were submitted and have not.
+    /// Returns how many models have ended since the list was begun, each counted as often as it ended,
+    /// and how many were submitted and have not.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         let state = self.state.lock();
@@ -241,9 +255,15 @@ mod tests {
         let mut journal = ModelJournal::open(&path).unwrap();
         assert!(journal.resume("list").unwrap());
         let unfinished = journal.replay().unwrap();
-        assert_eq!((1, true, Some("b")), (unfinished.len(), unfinished[0].started, unfinished[0].unique.as_deref()));
+        assert_eq!(
+            (1, true, Some("b")),
+            (unfinished.len(), unfinished[0].started, unfinished[0].unique.as_deref())
+        );
         assert_eq!((Some((1, true)), None), (journal.ended_times("a"), journal.ended_times("b")));
-        assert!(b < journal.submitted(&record(&key, "c")).unwrap(), "entries are never given again");
+        assert!(
+            b < journal.submitted(&record(&key, "c")).unwrap(),
+            "entries are never given again"
+        );
         assert_eq!((1, 2), journal.counts());
     }
 

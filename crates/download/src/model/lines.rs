@@ -10,7 +10,8 @@ use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use queue::{Finish, Id, Job, Outcome, Queue, Rules, Shutdown, Ticket, WaitError, Work};
 
-use super::ensure::{Ensured, ModelEvent, Models};
+use super::ensure::Models;
+use super::event::{Ensured, ModelEvent};
 use super::journal::ModelJournal;
 use super::roster::Priority;
 use super::spec::ModelSpec;
@@ -45,7 +46,8 @@ type Slot = Arc<OnceLock<Result<Ensured, Arc<Error>>>>;
 
 /// A line of models that are brought one after the other, some at once. Clones are handles to the same.
 ///
-/// Lower classes come first, and age. Two who ask for the same model, with the same wishes, share one transfer.
+/// Lower classes come first, and age. Two who ask for the same model, with the same wishes, share one
+/// transfer.
 ///
 /// # Examples
 ///
@@ -140,13 +142,14 @@ impl ModelLine {
     pub fn new(models: Models, options: ModelLineOptions) -> Self {
         let rules = Rules { cap: options.models_max, capacity: QUEUED_MAX, ..Rules::default() };
         let journal = options.journal.clone().map(|journal| Box::new(journal) as Box<_>);
-        let queue = Queue::with_options(rules, queue::Options { journal, ..queue::Options::default() });
+        let queue =
+            Queue::with_options(rules, queue::Options { journal, ..queue::Options::default() });
         let (slots, clock) = (Arc::default(), Clock::start());
         Self { queue, models, slots, options: Arc::new(options), clock }
     }
 
-    /// Puts a model into the line; waits while that is full. `tell` is called with what happens to the model, unless
-    /// somebody else asked for it before.
+    /// Puts a model into the line; waits while that is full. `tell` is called with what happens to the
+    /// model, unless somebody else asked for it before.
     ///
     /// # Errors
     ///
@@ -180,11 +183,11 @@ impl ModelLine {
         }
     }
 
-    /// Brings all models of a list, each in its turn, and returns when all have ended. `tell` and `ended` are called
-    /// with the number of the model.
+    /// Brings all models of a list, each in its turn, and returns when all have ended. `tell` and
+    /// `ended` are called with the number of the model.
     ///
-    /// Models that ended well before the process was killed, by the journal, are not brought again where they are
-    /// still here.
+    /// Models that ended well before the process was killed, by the journal, are not brought again
+    /// where they are still here.
     ///
     /// # Cancel safety
     ///
@@ -248,8 +251,8 @@ impl ModelLine {
         })
     }
 
-    /// Ends a model: a queued one never starts, a running one keeps what was written for the next time. Those who
-    /// asked for it too share its fate. Returns whether it had not ended.
+    /// Ends a model: a queued one never starts, a running one keeps what was written for the next time.
+    /// Those who asked for it too share its fate. Returns whether it had not ended.
     pub fn cancel(&self, id: Id) -> bool {
         self.queue.cancel(id).is_some()
     }
@@ -299,8 +302,8 @@ impl ModelLine {
         }
     }
 
-    /// Lets nothing in any more and ends what runs, which keeps what was written; the journal keeps what was not
-    /// ended for the next time.
+    /// Lets nothing in any more and ends what runs, which keeps what was written; the journal keeps
+    /// what was not ended for the next time.
     ///
     /// # Cancel safety
     ///

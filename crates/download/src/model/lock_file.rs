@@ -9,7 +9,8 @@ use crate::digest::Digest;
 use crate::hub::{Commit, Entry, RepoId};
 
 /// What stands at the head of each lock file.
-const HEAD: &str = "# What models were when they were fetched. Written by `download model --write-lock`.\n\n";
+const HEAD: &str =
+    "# What models were when they were fetched. Written by `download model --write-lock`.\n\n";
 
 /// A text that is no lock file.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -172,7 +173,8 @@ mod tests {
 
     #[test]
     fn a_model_is_put_in_the_place_of_what_it_was() {
-        let pinned = |digit: &str| Pinned { commit: digit.repeat(40).parse().unwrap(), files: Vec::new() };
+        let pinned =
+            |digit: &str| Pinned { commit: digit.repeat(40).parse().unwrap(), files: Vec::new() };
         let (a, b): (RepoId, RepoId) = ("a".parse().unwrap(), "b".parse().unwrap());
         let mut locked = Locked::default();
         locked.put(a.clone(), pinned("1"));

@@ -69,7 +69,8 @@ mod tests {
     fn a_listing_reads_back() {
         let small = Digest::git_sha1(&"1f".repeat(20)).ok();
         let large = Digest::sha256(&"2e".repeat(32)).ok();
-        let entry = |path: &str, digest| Entry { path: path.to_owned(), bytes: 7, digest, pointer: small };
+        let entry =
+            |path: &str, digest| Entry { path: path.to_owned(), bytes: 7, digest, pointer: small };
         let entries = vec![entry("a", small), entry("b/c", large)];
         assert_eq!(Some(entries.clone()), from_json(&to_json(&entries)));
     }

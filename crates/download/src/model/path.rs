@@ -180,9 +180,7 @@ fn is_device(stem: &str) -> bool {
 /// # Errors
 ///
 /// [`NameError`] names one of the two that are in each other's way.
-pub fn check_together<'a>(
-    names: impl Iterator<Item = &'a FilePath>,
-) -> Result<(), NameError> {
+pub fn check_together<'a>(names: impl Iterator<Item = &'a FilePath>) -> Result<(), NameError> {
     // What each lower-case name is: a file (so spelled), or a folder.
     let mut taken: HashMap<String, Option<&'a FilePath>> = HashMap::new();
     for name in names {
@@ -219,7 +217,9 @@ mod tests {
 
     #[test]
     fn what_leads_elsewhere_is_refused_by_name() {
-        for name in ["/etc/passwd", "//server/share", "\\a", "\\\\server\\share", "C:/a", "c:a", "C:\\a"] {
+        for name in
+            ["/etc/passwd", "//server/share", "\\a", "\\\\server\\share", "C:/a", "c:a", "C:\\a"]
+        {
             check(name, NameFault::Absolute);
         }
         for name in ["..", "../a", "a/../../b", "a/.."] {
@@ -251,8 +251,17 @@ mod tests {
     #[test]
     fn ordinary_names_are_taken() {
         for name in [
-            "config.json", ".gitattributes", "a b/c (1).txt", "onnx/model.onnx_data", "com10", "..a", "a..b",
-            "モデル.bin", "1_Pooling/config.json", "console", "auxiliary.py",
+            "config.json",
+            ".gitattributes",
+            "a b/c (1).txt",
+            "onnx/model.onnx_data",
+            "com10",
+            "..a",
+            "a..b",
+            "モデル.bin",
+            "1_Pooling/config.json",
+            "console",
+            "auxiliary.py",
         ] {
             assert!(FilePath::parse(name).is_ok(), "{name}");
         }

@@ -1,7 +1,8 @@
 //! What was verified here: so that a finished model need not be hashed again.
 //!
-//! One line per file, added when the file is published: length, inode and time of its last change. Lines are
-//! added in one call each, so several processes may write; a torn or unknown line costs a hash, no more.
+//! One line per file, added when the file is published: length, inode and time of its last change.
+//! Lines are added in one call each, so several processes may write; a torn or unknown line costs a
+//! hash, no more.
 
 use std::collections::HashMap;
 use std::io;

@@ -210,7 +210,10 @@ mod tests {
         let models = text.parse::<Roster>().unwrap().models;
         assert_eq!(("a@v1".to_owned(), Priority::Low), (models[0].0.name(), models[0].1));
         assert_eq!(("b@v2".to_owned(), Priority::High), (models[1].0.name(), models[1].1));
-        assert_eq!((1, 0), (models[0].0.selection.include.len(), models[1].0.selection.include.len()));
+        assert_eq!(
+            (1, 0),
+            (models[0].0.selection.include.len(), models[1].0.selection.include.len())
+        );
     }
 
     #[test]
@@ -225,7 +228,10 @@ mod tests {
             ("[[model]]\nrepo = \"../a\"\n", "model 1: "),
             ("[[model]]\n", "either `repo` or `url`"),
             ("[[model]]\nrepo = \"a\"\n[[model]]\nurl = \"http://x\"\n", "model 2: "),
-            ("[[model]]\nurl = \"http://x\"\nfiles = [{path = \"../a\"}]\ntarget = \"t\"\n", "leads up"),
+            (
+                "[[model]]\nurl = \"http://x\"\nfiles = [{path = \"../a\"}]\ntarget = \"t\"\n",
+                "leads up",
+            ),
             ("[[model]]\nurl = \"http://x\"\nfiles = [{path = \"a\"}]\n", "needs a `target`"),
             ("[[model]]\nrepo = \"a\"\nrevison = \"v\"\n", "revison"),
             ("[[model]]\nrepo = \"a\"\npriority = \"urgent\"\n", "urgent"),
@@ -237,7 +243,8 @@ mod tests {
 
     #[test]
     fn ten_thousand_models_are_no_strain() {
-        let text: String = (0..10_000).map(|k| format!("[[model]]\nrepo = \"org/m{k}\"\n")).collect();
+        let text: String =
+            (0..10_000).map(|k| format!("[[model]]\nrepo = \"org/m{k}\"\n")).collect();
         assert_eq!(10_000, text.parse::<Roster>().unwrap().models.len());
     }
 }

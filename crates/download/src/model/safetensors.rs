@@ -24,7 +24,10 @@ impl fmt::Display for HeaderFault {
             Self::Length => f.write_str("its header is longer than the file"),
             Self::Json => f.write_str("its header is no list of tensors"),
             Self::Offsets { tensor } => {
-                write!(f, "its tensor {tensor:?} lies outside of the file, over another or after a hole")
+                write!(
+                    f,
+                    "its tensor {tensor:?} lies outside of the file, over another or after a hole"
+                )
             }
         }
     }
@@ -32,7 +35,8 @@ impl fmt::Display for HeaderFault {
 
 /// Reads how long the header is, from the first eight bytes.
 pub(crate) fn header_bytes(start: &[u8], file_bytes: u64) -> Result<u64, HeaderFault> {
-    let start: [u8; 8] = start.get(..8).and_then(|s| s.try_into().ok()).ok_or(HeaderFault::Length)?;
+    let start: [u8; 8] =
+        start.get(..8).and_then(|s| s.try_into().ok()).ok_or(HeaderFault::Length)?;
     let length = u64::from_le_bytes(start);
     let fits = length <= HEADER_BYTES_MAX && length.saturating_add(8) <= file_bytes;
     fits.then_some(length).ok_or(HeaderFault::Length)
@@ -47,7 +51,9 @@ pub(crate) fn check(header: &[u8], data_bytes: u64) -> Result<(), HeaderFault> {
     let mut spans = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors.iter().filter(|(name, _)| *name != "__metadata__") {
         let offset = |k: usize| tensor["data_offsets"][k].as_u64();
-        let (Some(start), Some(end)) = (offset(0), offset(1)) else { return Err(HeaderFault::Json) };
+        let (Some(start), Some(end)) = (offset(0), offset(1)) else {
+            return Err(HeaderFault::Json);
+        };
         spans.push((start, end, name));
     }
     spans.sort_unstable();
@@ -85,7 +91,9 @@ mod tests {
         };
         let check = |spans: &[(u64, u64)]| check(header(spans).as_bytes(), 8);
         assert_eq!(Ok(()), check(&[(4, 8), (0, 4)]));
-        for wrong in [&[(0, 4), (2, 8)][..], &[(0, 4), (5, 8)], &[(0, 9)], &[(0, 4)], &[(0, 8), (8, 4)]] {
+        for wrong in
+            [&[(0, 4), (2, 8)][..], &[(0, 4), (5, 8)], &[(0, 9)], &[(0, 4)], &[(0, 8), (8, 4)]]
+        {
             assert!(matches!(check(wrong), Err(HeaderFault::Offsets { .. })), "{wrong:?}");
         }
         assert_eq!(Err(HeaderFault::Json), super::check(b"[]", 0));

@@ -7,8 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::hub::Entry;
 
 /// Endings of files that run code when they are loaded.
-const PICKLES: [&str; 8] =
-    [".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill"];
+const PICKLES: [&str; 8] = [".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill"];
 /// Endings of other forms that the same weights come in.
 const TWINS: [&str; 6] = [".h5", ".msgpack", ".ot", ".tflite", ".onnx", ".onnx_data"];
 /// Folders that hold nothing but twins.
@@ -46,6 +45,11 @@ pub struct WantedFile {
     pub class: u8,
 }
 
+/// Adds sizes up. A hub may tell any: more than can be counted is as much as can be.
+pub(crate) fn sum(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
+}
+
 /// What is wanted, and what is left out.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Wanted {
@@ -81,12 +85,17 @@ impl From<SelectError> for Error {
     fn from(error: SelectError) -> Self {
         match error {
             SelectError::Name(name) => {
-                let message = format!("{name}: refused; leave it out with --exclude, or do without the model");
-                Self::new(ErrorKind::Integrity, message).because(name)
+                let message = format!(
+                    "{name}: refused; leave it out with --exclude, or do without the model"
+                );
+                Self::new(ErrorKind::Integrity, message)
             }
             SelectError::Pickle { path } => Self::new(
                 ErrorKind::NotAllowed,
-                format!("{path:?} can run code when it is loaded, and there is no safetensors file: if you trust its owner, give --allow-pickle"),
+                format!(
+                    "{path:?} can run code when it is loaded, and there is no safetensors file: \
+                     if you trust its owner, give --allow-pickle"
+                ),
             ),
             SelectError::Missing { path } => Self::new(
                 ErrorKind::NotFound,
@@ -231,7 +240,8 @@ mod tests {
 
     #[test]
     fn parts_are_taken_in_place_of_the_whole() {
-        let paths = ["consolidated.safetensors", "model-1-of-2.safetensors", "model-2-of-2.safetensors"];
+        let paths =
+            ["consolidated.safetensors", "model-1-of-2.safetensors", "model-2-of-2.safetensors"];
         assert_eq!(paths[1..], *chosen(&Selection::default(), &paths));
         assert_eq!(paths[..1], *chosen(&Selection::default(), &paths[..1]));
     }

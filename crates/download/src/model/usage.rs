@@ -13,8 +13,8 @@ const LOOKS_MAX: usize = 3000;
 
 const SIGN: &str = "use";
 
-/// Holds the sign, with others, until it is dropped; `create` creates its folder, which may have been removed
-/// just now.
+/// Holds the sign, with others, until it is dropped; `create` creates its folder, which may have been
+/// removed just now.
 pub(crate) async fn hold(ours: &Path, create: impl Fn() -> io::Result<()>) -> io::Result<Held> {
     let sign = ours.join(SIGN);
     for _ in 0..LOOKS_MAX {
@@ -27,7 +27,8 @@ pub(crate) async fn hold(ours: &Path, create: impl Fn() -> io::Result<()>) -> io
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    let message = format!("another process cleans up without an end: see who holds {}", sign.display());
+    let message =
+        format!("another process cleans up without an end: see who holds {}", sign.display());
     Err(io::Error::new(io::ErrorKind::TimedOut, message))
 }
 

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use memory::files::OsFiles;
 use serde::{Deserialize, Serialize};
 
-use super::ensure::{ModelEvent, Models};
+use super::ensure::Models;
+use super::event::ModelEvent;
 use super::inventory::Scanned;
 use super::layout::{Cache, RepoFolder};
 use super::manifest;
@@ -70,12 +71,15 @@ pub(crate) struct FolderOrigin<'a> {
     pub(crate) repo: &'a RepoId,
     pub(crate) commit: &'a Commit,
     pub(crate) entries: &'a [Entry],
+    /// Whether these are all files of the commit.
+    pub(crate) is_listed: bool,
 }
 
 #[derive(Deserialize, Serialize)]
 struct Note {
     repo: String,
     commit: String,
+    is_listed: bool,
 }
 
 fn note_folder(folder: &Path) -> PathBuf {
@@ -85,7 +89,8 @@ fn note_folder(folder: &Path) -> PathBuf {
 /// Notes in a folder of the user which model it holds.
 pub(crate) fn note_origin(folder: &Path, origin: &FolderOrigin<'_>) -> std::io::Result<()> {
     let ours = note_folder(folder);
-    let note = Note { repo: origin.repo.to_string(), commit: origin.commit.to_string() };
+    let FolderOrigin { repo, commit, is_listed, .. } = *origin;
+    let note = Note { repo: repo.to_string(), commit: commit.to_string(), is_listed };
     let json = serde_json::to_vec(&note).expect("a note holds texts");
     let path = ours.join("model.json");
     if disk::read(&path, NOTE_BYTES_MAX).is_ok_and(|known| known == json) {
@@ -95,8 +100,22 @@ pub(crate) fn note_origin(folder: &Path, origin: &FolderOrigin<'_>) -> std::io::
     disk::replace(&path, &ours, &json)
 }
 
-/// Reads all files of what stands at a path, and compares them with what they should be: a cache, a model in it, one
-/// of its snapshots or files, or a folder that a model was brought to.
+/// The files of a commit, where a folder of the user notes them.
+pub(crate) fn noted(folder: &Path, repo: &RepoId, commit: &Commit) -> Option<Vec<Entry>> {
+    let (note, entries) = read_note(folder)?;
+    let is_same = note.repo == repo.as_str() && note.commit == commit.as_str();
+    (is_same && note.is_listed).then_some(entries)
+}
+
+fn read_note(folder: &Path) -> Option<(Note, Vec<Entry>)> {
+    let ours = note_folder(folder);
+    let read = |name: &str| disk::read(&ours.join(name), NOTE_BYTES_MAX).ok();
+    let note = serde_json::from_slice(&read("model.json")?).ok()?;
+    Some((note, manifest::from_json(&read("files.json")?)?))
+}
+
+/// Reads all files of what stands at a path, and compares them with what they should be: a cache, a
+/// model in it, one of its snapshots or files, or a folder that a model was brought to.
 ///
 /// Blocks as long as reading takes. What is right is recorded as such, so that it need not be hashed again.
 ///
@@ -106,7 +125,8 @@ pub(crate) fn note_origin(folder: &Path, origin: &FolderOrigin<'_>) -> std::io::
 pub fn verify(path: &Path) -> Result<Vec<Verification>, Error> {
     let full = disk::resolved(path).map_err(|error| unknown(path).because(error))?;
     let names = full.ancestors().filter_map(|above| Some((above, above.file_name()?.to_str()?)));
-    let repo = names.filter_map(|(above, name)| Some((above, RepoId::of_folder(name)?))).last();
+    let mut repos = names.filter_map(|(above, name)| Some((above, RepoId::of_folder(name)?)));
+    let repo = repos.find(|(above, _)| disk::stat(&above.join("snapshots")).is_some());
     if let Some((folder, id)) = repo {
         let cache = Cache::new(folder.parent().unwrap_or(folder));
         // A link of a snapshot leads to its blob.
@@ -138,7 +158,8 @@ fn digest_of_name(name: &str) -> Option<Digest> {
 fn verify_repo(repo: RepoFolder, id: RepoId, only: Option<&Path>) -> Verification {
     let scanned = Scanned::of(repo);
     let records = Records::load(&scanned.repo.ours());
-    let referenced = scanned.snapshots.iter().flat_map(|snapshot| snapshot.blobs().map(str::to_owned));
+    let referenced =
+        scanned.snapshots.iter().flat_map(|snapshot| snapshot.blobs().map(str::to_owned));
     let mut names: Vec<String> = scanned.blobs.keys().cloned().chain(referenced).collect();
     names.sort();
     names.dedup();
@@ -171,17 +192,15 @@ fn source(scanned: &Scanned, blob: &str) -> Option<(Commit, FilePath)> {
 }
 
 fn verify_folder(folder: &Path) -> Result<Verification, Error> {
-    let ours = note_folder(folder);
-    let read = |name: &str| disk::read(&ours.join(name), NOTE_BYTES_MAX).ok();
-    let note: Option<Note> = read("model.json").and_then(|json| serde_json::from_slice(&json).ok());
-    let entries = read("files.json").and_then(|json| manifest::from_json(&json));
-    let (Some(note), Some(entries)) = (note, entries) else { return Err(unknown(folder)) };
+    let Some((note, entries)) = read_note(folder) else { return Err(unknown(folder)) };
     let commit = Commit::from_str(&note.commit).ok();
     let repo = note.repo.parse().ok();
     let mut found = Verification { repo, files: 0, bytes: 0, findings: Vec::new() };
-    let records = Records::load(&ours);
+    let records = Records::load(&note_folder(folder));
     for entry in entries {
-        let (Ok(path), Some(digest)) = (FilePath::parse(&entry.path), entry.digest) else { continue };
+        let (Ok(path), Some(digest)) = (FilePath::parse(&entry.path), entry.digest) else {
+            continue;
+        };
         // Files that were not wanted are not missed.
         if !records.knows(&format!("{digest} {path}")) {
             continue;
@@ -218,8 +237,8 @@ impl Models {
     ///
     /// # Errors
     ///
-    /// [`Error`] of the first file that cannot be had; `NotFound` when nobody knows where the hub has it. The wrong
-    /// file stays until the right one is here.
+    /// [`Error`] of the first file that cannot be had; `NotFound` when nobody knows where the hub has
+    /// it. The wrong file stays until the right one is here.
     ///
     /// # Cancel safety
     ///
@@ -232,13 +251,15 @@ impl Models {
         for finding in &found.findings {
             let path = finding.path.display().to_string();
             let (Some(repo), Some((commit, name))) = (&found.repo, &finding.source) else {
-                let message = "nothing refers to it, so nobody knows where it came from: remove it with `gc`";
+                let message =
+                    "nothing refers to it, so nobody knows where it came from: remove it with `gc`";
                 return Err(Error::new(ErrorKind::NotFound, message).of(&path));
             };
             let (url, headers) = self.inner.hub.file(repo, commit, name.as_str());
             let job = Job { digest: Some(finding.digest), headers, ..Job::new(url, &finding.path) };
             if let Some(folder) = finding.path.parent() {
-                disk::create_folders(folder).map_err(super::bring::disk_error("cannot create its folder"))?;
+                disk::create_folders(folder)
+                    .map_err(super::bring::disk_error("cannot create its folder"))?;
             }
             let fetched = self.inner.hub.downloader().fetch(&job, |event| {
                 tell(ModelEvent::Transfer { path: name.to_string(), event });

@@ -25,13 +25,22 @@ pub(crate) struct Stat {
 }
 
 impl Stat {
+    /// When it was last written to.
+    pub(crate) fn written(&self) -> SystemTime {
+        let since = Duration::from_nanos(u64::try_from(self.modified_ns).unwrap_or(0));
+        SystemTime::UNIX_EPOCH + since
+    }
+
     fn of(metadata: &std::fs::Metadata) -> Self {
         let seconds = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         let used = seconds(metadata.atime().max(metadata.mtime()));
         Self {
             bytes: metadata.len(),
             inode: metadata.ino(),
-            modified_ns: metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()),
+            modified_ns: metadata
+                .mtime()
+                .saturating_mul(1_000_000_000)
+                .saturating_add(metadata.mtime_nsec()),
             is_folder: metadata.is_dir(),
             is_link: metadata.is_symlink(),
             used: SystemTime::UNIX_EPOCH + used,

@@ -6,11 +6,11 @@ use std::time::Duration;
 use limiter::{AdaptivePermit, Limiter, Share};
 use memory::FileWriter;
 
+use super::Inner;
 use super::receive::{First, Opened, Received, Receiver, Stopped};
-use super::{Inner, told};
 use crate::ask::{Answer, Asker, Failure};
 use crate::digest::Algorithm;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, told};
 use crate::job::{Event, Fetched, How, Job, Tell, Verified};
 use crate::journal::Object;
 use crate::ledger::Ledger;
@@ -291,11 +291,7 @@ fn first_missing(ledger: &Ledger, validator: &Validator) -> Option<ByteRange> {
 }
 
 /// What an answer brings, and the marks it bears.
-fn opened(
-    answer: Answer,
-    permit: AdaptivePermit,
-    expected: Option<u64>,
-) -> (Opened, Validator) {
+fn opened(answer: Answer, permit: AdaptivePermit, expected: Option<u64>) -> (Opened, Validator) {
     let (total, first, validator) = match answer {
         Answer::Part { body, range, validator } => {
             (validator.total(), Some((range, body)), validator)

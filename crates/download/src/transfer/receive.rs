@@ -69,6 +69,9 @@ const LAG_BYTES_NEAR: u64 = 16 << 20;
 const LAG_BYTES_FAR: u64 = 256 << 20;
 /// Answers that take longer come from afar.
 const NEAR: Duration = Duration::from_millis(5);
+/// When so much waits for it, the hash is what takes the time: it has enough for the round trip of a request
+/// nearby.
+const BACKLOG_BYTES: u64 = 1 << 20;
 /// Those who wait for work hear of the hash each time that it has advanced by this: half of what the least
 /// part has.
 const TELL_BYTES: u64 = 512 << 10;
@@ -128,17 +131,47 @@ struct Shared<'a> {
     hasher: Hasher,
     total: Option<u64>,
     known: Mutex<Validator>,
-    /// The hash has advanced, or a part has ended.
-    moved: Arc<Notify>,
-    /// The hash has taken a frame.
-    room: Arc<Notify>,
+    news: Arc<News>,
     /// Every byte is here.
     ended: Notify,
-    hashed: Arc<AtomicU64>,
-    /// The hash where it last advanced to.
-    state: Arc<Mutex<(u64, Running)>>,
     /// Held while data is synced for a claim.
     claiming: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What the thread that hashes tells the others.
+struct News {
+    /// There may be work: the hash has advanced, or a part has ended. It wakes one who waits, who wakes the
+    /// next if there was.
+    moved: Notify,
+    /// The hash has advanced: there may be something to claim.
+    claimable: Notify,
+    /// The hash has taken a frame.
+    room: Notify,
+    hashed: AtomicU64,
+    /// The hash where it last advanced to.
+    state: Mutex<(u64, Running)>,
+}
+
+impl News {
+    fn new(hash: (u64, Running)) -> Self {
+        let (moved, claimable, room) = (Notify::new(), Notify::new(), Notify::new());
+        Self { moved, claimable, room, hashed: AtomicU64::new(hash.0), state: Mutex::new(hash) }
+    }
+
+    /// Tells that the hash has taken a frame, and how far it has come, if further. Those who wait for work
+    /// last heard of `told_at`: to wake somebody up costs more than a frame is worth.
+    fn tell(&self, progress: Option<Progress>, told_at: &mut u64) {
+        if let Some(Progress { offset, running }) = progress {
+            self.hashed.store(offset, Ordering::Release);
+            *self.state.lock() = (offset, running);
+            if *told_at + TELL_BYTES <= offset {
+                *told_at = offset;
+                self.moved.notify_one();
+                self.claimable.notify_one();
+            }
+        }
+        self.room.notify_waiters();
+    }
 }
 
 impl<'a> Receiver<'a> {
@@ -167,26 +200,12 @@ impl<'a> Receiver<'a> {
         let Start { writer, ledger, hash } = start;
         let Opened { total, first } = opened;
         let (window, first) = self.with_window(total, first).await?;
-        let (moved, hashed) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(hash.0)));
-        let (state, room) = (Arc::new(Mutex::new(hash.clone())), Arc::new(Notify::new()));
         let options = self.parts_options(first.as_ref());
         let plan = Parts::new(total.unwrap_or(u64::MAX), ledger.clone(), hash.0, options);
+        let news = Arc::new(News::new(hash.clone()));
         let told = {
-            let (moved, hashed) = (Arc::clone(&moved), Arc::clone(&hashed));
-            let (state, room) = (Arc::clone(&state), Arc::clone(&room));
-            let mut told_at = hash.0;
-            move |progress: Option<Progress>| {
-                if let Some(Progress { offset, running }) = progress {
-                    hashed.store(offset, Ordering::Release);
-                    *state.lock() = (offset, running);
-                    // All who wait for work wake up: not for each frame.
-                    if told_at + TELL_BYTES <= offset {
-                        told_at = offset;
-                        moved.notify_waiters();
-                    }
-                }
-                room.notify_waiters();
-            }
+            let (news, mut told_at) = (Arc::clone(&news), hash.0);
+            move |progress| news.tell(progress, &mut told_at)
         };
         let work = (total.unwrap_or(u64::MAX), ledger, window.bytes() - CONNECTION_BYTES);
         let hasher = Hasher::start(work, hash, Arc::clone(&writer), told)
@@ -198,11 +217,8 @@ impl<'a> Receiver<'a> {
             hasher,
             total,
             known: Mutex::new(known),
-            moved,
-            room,
+            news,
             ended: Notify::new(),
-            hashed,
-            state,
             claiming: Arc::default(),
         };
         let received = self.until_whole(&shared, first).await;
@@ -216,6 +232,7 @@ impl<'a> Receiver<'a> {
         let digest = finish(hasher).await;
         received?;
         let fetched_bytes = self.fetched_bytes.load(Ordering::Relaxed);
+        self.site.served((fetched_bytes as f64 / self.clock.now().as_secs_f64()) as u64);
         Ok(Received { bytes, fetched_bytes, hedged_bytes, digest: digest? })
     }
 
@@ -273,7 +290,8 @@ impl<'a> Receiver<'a> {
         let part_bytes = self.options.part_bytes.unwrap_or(PART_BYTES_MIN);
         let part_bytes_min = (part_bytes / 4).clamp(1, 256 << 10);
         let lag_bytes = self.lag_bytes().max(2 * part_bytes);
-        PartsOptions { part_bytes: part_bytes.max(first_bytes), part_bytes_min, lag_bytes }
+        let part_bytes = part_bytes.max(first_bytes);
+        PartsOptions { part_bytes, part_bytes_min, lag_bytes, backlog_bytes: BACKLOG_BYTES }
     }
 
     fn lag_bytes(&self) -> u64 {

@@ -32,7 +32,13 @@ impl Stage {
         let target = self.folder.path().join("file");
         Command::new(env!("CARGO_BIN_EXE_download"))
             .args(["get", &format!("http://{}/model", self.origin.address())])
-            .args(["--chunk-size", "1MiB", "--connections", &connections.to_string()])
+            .args([
+                "--no-history",
+                "--chunk-size",
+                "1MiB",
+                "--connections",
+                &connections.to_string(),
+            ])
             .args(["--sha256", &self.blob.digests().sha256, "-o"])
             .arg(target)
             .env_remove("HTTPS_PROXY")

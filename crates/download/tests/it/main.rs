@@ -6,6 +6,8 @@ mod conformance;
 #[cfg(feature = "cli")]
 mod crash_real_time;
 mod disk;
+#[cfg(feature = "cli")]
+mod kernel_real_time;
 mod links_real_time;
 mod many;
 #[cfg(feature = "cli")]

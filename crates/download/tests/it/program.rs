@@ -12,7 +12,7 @@ use crate::world::{NAME, SIZE, World};
 
 fn download() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_download"));
-    command.arg("get").env_remove("HTTPS_PROXY");
+    command.args(["get", "--no-history"]).env_remove("HTTPS_PROXY");
     command
 }
 
@@ -194,6 +194,28 @@ fn a_limit_is_kept_and_can_be_changed() {
     kill(Pid::from_raw(child.id() as i32), Signal::SIGHUP).unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(Some(true), world.is_right());
+}
+
+#[test]
+fn what_was_learnt_of_a_server_is_kept_unless_that_is_not_wanted() {
+    let world = World::new(&[]);
+    world.origin.update(|settings| settings.bandwidth = Some(4_000_000));
+    let folder = tempfile::tempdir().unwrap();
+    let history = folder.path().join("download").join("history");
+    for arguments in [&["--no-history"][..], &[]] {
+        assert!(!history.exists());
+        let target = folder.path().join(arguments.len().to_string());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_download"));
+        // One connection is a short search.
+        command.args(["get", &url(&world), "--connections", "1", "-o"]).arg(target).args(arguments);
+        command.env_remove("HTTPS_PROXY").env("XDG_CACHE_HOME", folder.path());
+        assert!(command.output().unwrap().status.success());
+    }
+    let text = std::fs::read_to_string(&history).unwrap();
+    let line: Value = serde_json::from_str(text.trim()).unwrap();
+    let origin = format!("http://{}", world.origin.address());
+    assert_eq!((Some(&*origin), Some(1)), (line["origin"].as_str(), line["connections"].as_u64()));
+    assert!(0 < line["bytes_per_s"].as_u64().unwrap(), "{text}");
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use download::{
-    Cache, Downloader, Ensured, Error, Hub, HubOptions, ModelEvent, ModelSpec, Models, ModelsOptions, Token,
+    Cache, Downloader, Ensured, Error, Hub, HubOptions, ModelEvent, ModelSpec, Models,
+    ModelsOptions, Token,
 };
 use pool::http::Client;
 use testkit::{HubFile, HubRepo};
@@ -81,7 +82,9 @@ impl Shelf {
     pub(crate) fn run<T>(&self, work: impl AsyncFnOnce(Models) -> T) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            tokio::time::timeout(Duration::from_secs(30), work(self.models())).await.expect("it hangs")
+            tokio::time::timeout(Duration::from_secs(30), work(self.models()))
+                .await
+                .expect("it hangs")
         })
     }
 
@@ -93,12 +96,22 @@ impl Shelf {
     /// Requests for files, redirects not counted.
     pub(crate) fn resolves(&self) -> u64 {
         let paths = self.hub.origin().stats().paths;
-        paths.iter().filter(|(path, _)| path.contains("/resolve/")).map(|(_, stats)| stats.requests).sum()
+        paths
+            .iter()
+            .filter(|(path, _)| path.contains("/resolve/"))
+            .map(|(_, stats)| stats.requests)
+            .sum()
     }
 
     /// Bytes of large files that left the content network.
     pub(crate) fn sent_bytes(&self) -> u64 {
         self.hub.cdn().unwrap().stats().sent_bytes
+    }
+
+    /// How often the weights left the content network: parts that two connections had count for less than
+    /// half a time.
+    pub(crate) fn transfers(&self) -> u64 {
+        (self.sent_bytes() + WEIGHTS / 2) / WEIGHTS
     }
 
     pub(crate) fn reset(&self) {

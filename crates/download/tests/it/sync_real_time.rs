@@ -51,17 +51,26 @@ fn nothing_wrong_is_visible(cache: &Cache) {
             for name in ["config.json", "model.safetensors"] {
                 let path = revision.path.join(name);
                 let length = path.metadata().map(|metadata| metadata.len());
-                assert!(name != "model.safetensors" || !path.exists() || length.unwrap() == SIZE, "{name}");
+                assert!(
+                    name != "model.safetensors" || !path.exists() || length.unwrap() == SIZE,
+                    "{name}"
+                );
             }
         }
         // Leftovers of links would be files of the model to the libraries.
         let names = model.revisions.iter().flat_map(|revision| names(&revision.path));
-        assert!(names.into_iter().all(|name| ["config.json", "model.safetensors"].contains(&&*name)));
+        assert!(
+            names.into_iter().all(|name| ["config.json", "model.safetensors"].contains(&&*name))
+        );
     }
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    folder.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    folder
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 #[test]

@@ -30,11 +30,17 @@ fn what_is_wrong_is_found_and_healed_by_fetching_that_alone() {
     std::fs::remove_file(here.path.join("config.json").canonicalize().unwrap()).unwrap();
 
     let found = &verify(&model).unwrap()[0];
-    let missing = found.findings.iter().filter(|finding| finding.fault == FindingFault::Missing).count();
+    let missing =
+        found.findings.iter().filter(|finding| finding.fault == FindingFault::Missing).count();
     assert_eq!((3, 3, 1), (found.files, found.findings.len(), missing));
-    assert_eq!(1, verify(&here.path.join(WEIGHTS_PATH)).unwrap()[0].findings.len(), "of the one file");
+    assert_eq!(
+        1,
+        verify(&here.path.join(WEIGHTS_PATH)).unwrap()[0].findings.len(),
+        "of the one file"
+    );
     shelf.reset();
-    let repaired = shelf.run(async |models: download::Models| models.repair(found, |_| {}).await.unwrap());
+    let repaired =
+        shelf.run(async |models: download::Models| models.repair(found, |_| {}).await.unwrap());
     assert_eq!((3, 3), (repaired, shelf.resolves() as usize));
     assert!(verify(shelf.cache().root()).unwrap()[0].findings.is_empty());
     shelf.reset();
@@ -109,7 +115,8 @@ fn a_model_that_is_not_used_is_taken_away_whole() {
     folder.set_times(std::fs::FileTimes::new().set_accessed(old).set_modified(old)).unwrap();
     let options = GcOptions { max_bytes: Some(WEIGHTS + 1000), ..GcOptions::default() };
     collect(&shelf.cache(), &options).unwrap();
-    let left: Vec<_> = list(&shelf.cache()).into_iter().map(|model| model.repo.to_string()).collect();
+    let left: Vec<_> =
+        list(&shelf.cache()).into_iter().map(|model| model.repo.to_string()).collect();
     assert_eq!(["org/b"], *left);
     assert!(!shelf.cache().root().join("models--org--a").exists());
     assert_eq!(0, shelf.ensure("org/a").unwrap().unchanged, "and can be had again");

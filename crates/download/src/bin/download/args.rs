@@ -142,7 +142,7 @@ pub(crate) struct Model {
     #[arg(long)]
     pub(crate) allow_pickle: bool,
     /// Folder for the files, by their names, in place of the cache
-    #[arg(long, value_name = "DIR", conflicts_with = "cache_dir")]
+    #[arg(long, value_name = "DIR")]
     pub(crate) local_dir: Option<PathBuf>,
     /// Fetch exactly what this lock file says
     #[arg(long, value_name = "FILE")]
@@ -281,8 +281,8 @@ pub(crate) struct Transfer {
     /// A connection over which nothing comes for this long is given up
     #[arg(long, value_name = "D", default_value = "15s", value_parser = duration)]
     pub(crate) stall_timeout: Duration,
-    /// A file of `get`, or a model of `sync`, whose turn does not come in this time is given up; files after
-    /// five minutes, models never, unless said
+    /// A file of `get`, or a model of `sync`, whose turn does not come in this time is given up; files
+    /// after five minutes, models never, unless said
     #[arg(long, value_name = "D", value_parser = duration)]
     pub(crate) queue_timeout: Option<Duration>,
     /// Attempts after a failure; bytes that come renew them
@@ -297,12 +297,18 @@ pub(crate) struct Transfer {
     /// Header for the servers of the URLs alone; `@FILE` for a file of them, one a line
     #[arg(short = 'H', long = "header", value_name = "K:V")]
     pub(crate) headers: Vec<String>,
-    /// Ask for metadata uncompressed; files are never compressed
+    /// Ask for listings of models uncompressed; files are never compressed
     #[arg(long)]
     pub(crate) no_compression: bool,
-    /// Keep nothing of what is learnt about servers; `get` keeps nothing
+    /// Keep nothing of what is learnt about servers, and use nothing of it
     #[arg(long)]
     pub(crate) no_history: bool,
+    /// Folder under which it is kept, as `download/history`; ~/.cache by default
+    #[arg(long, value_name = "DIR", env = "XDG_CACHE_HOME")]
+    pub(crate) cache_home: Option<PathBuf>,
+    /// The user's folder
+    #[arg(long, value_name = "DIR", env = "HOME", hide = true)]
+    pub(crate) home: Option<PathBuf>,
     /// File for Prometheus' text format, written at the end and every five seconds before
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics_file: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! What a run ends with.
 
-use download::{Error, ErrorKind};
+use download::ErrorKind;
 
 pub(crate) const OK: u8 = 0;
 pub(crate) const USAGE: u8 = 64;
@@ -45,7 +45,9 @@ pub(crate) fn name(kind: ErrorKind) -> &'static str {
 pub(crate) fn advice(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::NotFound => "check what was asked for",
-        ErrorKind::NotAllowed => "check the address, and give credentials with --header or --token-file",
+        ErrorKind::NotAllowed => {
+            "check the address, and give credentials with --header or --token-file"
+        }
         ErrorKind::Gated => "give the token with --token-file or HF_TOKEN",
         ErrorKind::Offline => "run it once without --offline",
         ErrorKind::Integrity => "nothing was published; check the digest, or ask whoever serves it",
@@ -53,18 +55,6 @@ pub(crate) fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::Network => "run again, it goes on where it was",
         _ => "see above",
     }
-}
-
-/// An error with its causes, on one line.
-pub(crate) fn told(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use download::{
-    Ensured, Glob, Locked, ModelJournal, ModelLine, ModelLineOptions, ModelSource, ModelSpec, Pinned, Priority,
-    Roster, Selection,
+    Ensured, Glob, Locked, ModelJournal, ModelLine, ModelLineOptions, ModelSource, ModelSpec,
+    Pinned, Priority, Roster, Selection, told,
 };
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use crate::args::{Model, Sync, Transfer};
 use crate::report::Report;
 use crate::setup::{self, ModelSetup};
-use crate::watch::{reread, signaled, ticks, write_metrics};
+use crate::watch::{conclude, memory_of, reread, signaled, ticks};
 
 /// Lists and locks are read whole; more is a mistake.
 const TEXT_BYTES_MAX: u64 = 256 << 20;
@@ -68,7 +68,8 @@ fn spec(model: &Model) -> Result<ModelSpec, String> {
 
 fn read_text(path: &Path) -> Result<String, String> {
     let name = path.display();
-    let length = std::fs::metadata(path).map_err(|error| format!("cannot read {name}: {error}"))?.len();
+    let length =
+        std::fs::metadata(path).map_err(|error| format!("cannot read {name}: {error}"))?.len();
     if TEXT_BYTES_MAX < length {
         return Err(format!("{name} has more than {TEXT_BYTES_MAX} B"));
     }
@@ -85,7 +86,12 @@ fn lock_to_write(path: &Path) -> Result<(PathBuf, Locked), String> {
     Ok((path.to_owned(), locked))
 }
 
-fn write_lock(path: PathBuf, mut locked: Locked, spec: &ModelSpec, here: &Ensured) -> Result<(), String> {
+fn write_lock(
+    path: PathBuf,
+    mut locked: Locked,
+    spec: &ModelSpec,
+    here: &Ensured,
+) -> Result<(), String> {
     let (ModelSource::Hub { repo, .. }, Some(commit)) = (&spec.source, here.commit.clone()) else {
         return Ok(());
     };
@@ -103,7 +109,10 @@ pub(crate) fn sync(sync: &Sync, runtime: &Runtime) -> Result<u8, String> {
     let roster: Roster =
         text.parse().map_err(|error| format!("{}: {error}", sync.list.display()))?;
     if roster.models.is_empty() {
-        return Err(format!("{} lists no model: write [[model]] repo = \"org/name\"", sync.list.display()));
+        return Err(format!(
+            "{} lists no model: write [[model]] repo = \"org/name\"",
+            sync.list.display()
+        ));
     }
     let setup = setup::models(&sync.hub, &sync.transfer)?;
     let names = roster.models.iter().map(|(spec, _)| spec.name()).collect();
@@ -141,20 +150,24 @@ fn journal(setup: &ModelSetup, list: &str, report: &Report) -> Option<ModelJourn
     match resumed {
         Ok(journal) => Some(journal),
         Err(error) => {
-            let what = setup::causes(&error);
-            report.voice().say(&format!("the queue is not recorded, so a killed run looks at each model again: {what}"));
+            let what = told(&error);
+            report.voice().say(&format!(
+                "the queue is not recorded, so a killed run looks at each model again: {what}"
+            ));
             None
         }
     }
 }
 
-/// Does work with all that goes on beside it; returns the exit code and what the work returned, if it ended.
+/// Does work with all that goes on beside it; returns the exit code and what the work returned, if it
+/// ended.
 async fn beside<T>(
     transfer: &Transfer,
     setup: &ModelSetup,
     report: &Arc<Report>,
     work: impl Future<Output = T>,
 ) -> (u8, Option<T>) {
+    let _monitor = memory_of(&setup.downloader);
     let (done, signal) = tokio::select! {
         done = work => (Some(done), None),
         code = signaled() => (None, Some(code)),
@@ -162,6 +175,6 @@ async fn beside<T>(
         () = reread(transfer, setup.limiter.as_ref(), &**report) => (None, None),
     };
     let code = report.end(&setup.downloader.traffic(), signal);
-    write_metrics(transfer, &**report, &setup.downloader);
+    conclude(transfer, &**report, &setup.downloader);
     (code, done)
 }

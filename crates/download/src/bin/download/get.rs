@@ -10,7 +10,7 @@ use pool::http::{Client, ClientOptions};
 
 use crate::args::Get;
 use crate::tell::Teller;
-use crate::watch::{reread, signaled, ticks, write_metrics};
+use crate::watch::{conclude, memory_of, reread, signaled, ticks};
 use crate::{plan, setup};
 
 /// What a run needs.
@@ -49,6 +49,7 @@ pub(crate) async fn run(get: &Get, prepared: Prepared) -> u8 {
     let teller = Arc::new(Teller::new(&jobs, transfer.json));
     let limiter = options.limiter.clone();
     let downloader = Downloader::new(Client::new(client), options);
+    let _monitor = memory_of(&downloader);
     let (on_event, on_end) = (Arc::clone(&teller), Arc::clone(&teller));
     let transfers = downloader.fetch_all(
         jobs,
@@ -62,7 +63,6 @@ pub(crate) async fn run(get: &Get, prepared: Prepared) -> u8 {
         () = reread(transfer, limiter.as_ref(), &*teller) => None,
     };
     let code = teller.end(&downloader.traffic(), signal);
-    write_metrics(transfer, &*teller, &downloader);
+    conclude(transfer, &*teller, &downloader);
     code
 }
-

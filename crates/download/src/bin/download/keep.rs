@@ -28,7 +28,11 @@ pub(crate) fn verify(verify: &Verify, runtime: &Runtime) -> Result<u8, String> {
     };
     let mut code = exit::OK;
     for model in &found {
-        code = exit::worst([code, told(model, verify.repair, report.voice())].into_iter().filter(|&c| c != exit::OK));
+        code = exit::worst(
+            [code, told(model, verify.repair, report.voice())]
+                .into_iter()
+                .filter(|&c| c != exit::OK),
+        );
         if verify.repair && !model.findings.is_empty() {
             let repaired = runtime.block_on(repair(&setup, model, &report));
             code = exit::worst([code, repaired].into_iter().filter(|&c| c != exit::OK));
@@ -59,8 +63,10 @@ fn told(found: &Verification, repairs: bool, voice: &Voice) -> u8 {
         let (path, what) = (finding.path.display().to_string(), fault(finding));
         voice.say(&format!("wrong: {path}: {what}"));
         if !repairs {
-            voice.print(&json!({ "event": "error", "kind": "integrity", "object": path, "path": path,
-                "message": what }));
+            voice.print(
+                &json!({ "event": "error", "kind": "integrity", "object": path, "path": path,
+                "message": what }),
+            );
         }
     }
     let (files, wrong) = (found.files, found.findings.len());
@@ -110,7 +116,12 @@ pub(crate) fn list(list: &List) -> Result<u8, String> {
     }
     let bytes = models.iter().map(|model| model.bytes).sum::<u64>();
     let figures = (models.iter().flat_map(|m| &m.revisions).map(|r| r.files).sum(), bytes);
-    voice.say(&format!("{} models of {:.1} MB in {}", models.len(), bytes as f64 / 1e6, cache.root().display()));
+    voice.say(&format!(
+        "{} models of {:.1} MB in {}",
+        models.len(),
+        bytes as f64 / 1e6,
+        cache.root().display()
+    ));
     voice.end(exit::OK, None, figures, &download::Traffic::default());
     Ok(exit::OK)
 }
@@ -121,7 +132,11 @@ fn line(model: &CachedModel, voice: &Voice) {
         let (commit, path) = (&revision.commit, revision.path.display().to_string());
         let ago = SystemTime::now().duration_since(revision.used).unwrap_or_default();
         let references = revision.references.join(",");
-        let missing = if revision.missing == 0 { String::new() } else { format!("  {} missing", revision.missing) };
+        let missing = if revision.missing == 0 {
+            String::new()
+        } else {
+            format!("  {} missing", revision.missing)
+        };
         voice.result(&format!(
             "{repo}  {commit}  {}  {} files  {:.1} MB  {}{missing}",
             if references.is_empty() { "-" } else { &references },

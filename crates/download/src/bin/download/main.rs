@@ -6,6 +6,7 @@ mod args;
 mod exit;
 mod fetch_models;
 mod get;
+mod history;
 mod keep;
 mod metrics;
 mod plan;
@@ -24,10 +25,13 @@ use tokio::runtime::Runtime;
 
 use self::args::{Arguments, Command};
 
+/// Freed memory that the heap may keep, in halves: what all frames on their way take.
+const KEPT_BYTES: usize = 16 << 20;
 /// Transfers end within this long after a signal.
 const END_WITHIN: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -61,6 +65,15 @@ fn obey(command: &Command, runtime: &Runtime) -> Result<u8, String> {
         Command::List(list) => keep::list(list),
         Command::Gc(gc) => keep::gc(gc),
     }
+}
+
+/// Lets the heap keep what is freed, for the next frames: given back to the kernel and asked for again,
+/// each page costs a fault.
+///
+/// The C library of Linux takes the largest mapped block that was freed for its threshold of what to map,
+/// and twice that for what to keep (`mallopt(3)`, `M_MMAP_THRESHOLD`).
+fn keep_freed_memory() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT_BYTES)));
 }
 
 fn refuse(what: &str, code: u8) -> ExitCode {

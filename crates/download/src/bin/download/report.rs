@@ -45,8 +45,7 @@ struct Model {
 impl Report {
     pub(crate) fn new(names: Vec<String>, json: bool) -> Self {
         let now = Instant::now();
-        let model =
-            |name| Model { name, bar: None, done_bytes: 0, under_way: HashMap::new() };
+        let model = |name| Model { name, bar: None, done_bytes: 0, under_way: HashMap::new() };
         let state = State {
             models: names.into_iter().map(model).collect(),
             codes: Vec::new(),
@@ -77,15 +76,24 @@ impl Report {
     }
 
     fn planned(&self, state: &mut State, k: usize, plan: &ModelEvent) {
-        let &ModelEvent::Plan { files, bytes, fetch_files, fetch_bytes, linked_files, skipped_files } = plan
+        let &ModelEvent::Plan {
+            files,
+            bytes,
+            fetch_files,
+            fetch_bytes,
+            linked_files,
+            skipped_files,
+        } = plan
         else {
             return;
         };
-        state.total_bytes += bytes;
+        state.total_bytes = state.total_bytes.saturating_add(bytes);
         let model = &mut state.models[k];
-        self.voice.print(&json!({ "event": "plan", "model": model.name, "files": files, "bytes": bytes,
+        self.voice.print(
+            &json!({ "event": "plan", "model": model.name, "files": files, "bytes": bytes,
             "fetch_files": fetch_files, "fetch_bytes": fetch_bytes, "linked_files": linked_files,
-            "skipped_files": skipped_files }));
+            "skipped_files": skipped_files }),
+        );
         if 0 < fetch_files {
             let (all, fetch) = (bytes as f64 / 1e6, fetch_bytes as f64 / 1e6);
             let name = &model.name;
@@ -113,7 +121,8 @@ impl Report {
         state.models[k].under_way.remove(path);
         state.n_done += 1;
         if fetched.verified == Verified::Length {
-            self.voice.say(&format!("unverified: {path} (no digest is known; its length is right)"));
+            self.voice
+                .say(&format!("unverified: {path} (no digest is known; its length is right)"));
         }
         let mut event = file_event(path, fetched);
         event["model"] = state.models[k].name.clone().into();

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use download::{
     Cache, Downloader, FetchOptions, Hub, HubOptions, Models, ModelsOptions, Patience, Token, Url,
+    told,
 };
 use limiter::{Burst, Limiter, Rate};
 use memory::Budget;
 use pool::http::{Client, ClientOptions, Proxies, Tls};
 
 use crate::args::{self, CacheArgs, Chunk, HubArgs, Transfer};
-use crate::plan;
+use crate::{history, plan};
 
 /// A frame is so long at most: fewer calls and wake-ups; longer ones cost memory and gain nothing
 /// (feasibility prototypes).
@@ -47,6 +48,7 @@ pub(crate) fn options(transfer: &Transfer) -> Result<FetchOptions, String> {
         patience,
         limiter: limiter(transfer)?,
         memory: Budget::new(transfer.memory),
+        history: history::read(transfer),
         ..FetchOptions::default()
     })
 }
@@ -95,10 +97,12 @@ fn hub_home(args: &CacheArgs) -> Result<PathBuf, String> {
     Ok(home.join(".cache").join("huggingface"))
 }
 
-/// The token: from a file, the environment, or where the hub's own login leaves it. Errors do not repeat it.
+/// The token: from a file, the environment, or where the hub's own login leaves it. Errors do not
+/// repeat it.
 fn token(hub: &HubArgs) -> Result<Option<Token>, String> {
     let read = |path: &Path| {
-        let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read the token in {}: {e}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| format!("cannot read the token in {}: {e}", path.display()))?;
         if TOKEN_BYTES_MAX < text.len() {
             return Err(format!("{} holds no token", path.display()));
         }
@@ -128,7 +132,11 @@ pub(crate) fn read_rate(path: &Path) -> Result<Rate, String> {
     args::rate(&text).map_err(|error| format!("{name}: {error}"))
 }
 
-pub(crate) fn client(transfer: &Transfer, needs_tls: bool, limited: bool) -> Result<ClientOptions, String> {
+pub(crate) fn client(
+    transfer: &Transfer,
+    needs_tls: bool,
+    limited: bool,
+) -> Result<ClientOptions, String> {
     let mut client = ClientOptions::default();
     client.http1.max_buf_size(if limited { FRAME_BYTES_LIMITED } else { FRAME_BYTES });
     client.body_timeout = Some(transfer.stall_timeout);
@@ -142,8 +150,8 @@ pub(crate) fn client(transfer: &Transfer, needs_tls: bool, limited: bool) -> Res
         client.proxies.https.clone_from(&client.proxies.http);
     }
     let tls = match &transfer.ca_file {
-        Some(path) => Some(Tls::with_ca_file(path).map_err(|error| causes(&error))?),
-        None if needs_tls => Some(Tls::new().map_err(|error| causes(&error))?),
+        Some(path) => Some(Tls::with_ca_file(path).map_err(|error| told(&error))?),
+        None if needs_tls => Some(Tls::new().map_err(|error| told(&error))?),
         // Redirects may lead to https; where the platform has no roots they are refused then.
         None => Tls::new().ok(),
     };
@@ -156,15 +164,3 @@ pub(crate) fn set_rate(limiter: &Limiter, rate: Rate) {
     limiter.set_rate(rate);
     limiter.set_burst(Burst::lasting(BURST, rate));
 }
-
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-

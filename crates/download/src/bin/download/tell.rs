@@ -8,8 +8,8 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::exit;
-use crate::watch::Told;
 use crate::voice::{Voice, file_event};
+use crate::watch::Told;
 
 /// Without a terminal a line is written this often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -163,7 +163,8 @@ impl Teller {
         state.n_done += 1;
         state.codes.push(exit::OK);
         if fetched.verified == Verified::Length {
-            self.voice.say(&format!("unverified: {path} (no digest is known; its length is right)"));
+            self.voice
+                .say(&format!("unverified: {path} (no digest is known; its length is right)"));
         }
         self.voice.result(&path);
         self.voice.print(&file_event(&path, fetched));

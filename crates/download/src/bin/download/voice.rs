@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use download::{Error, Event, Fetched, How, Traffic, Verified};
+use download::{Error, Event, Fetched, How, Traffic, Verified, told};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -88,14 +88,20 @@ impl Voice {
 
     /// A failure, with what to do about it.
     pub(crate) fn failure(&self, error: &Error, path: &str) {
-        let (kind, message) = (error.kind(), exit::told(error));
+        let (kind, message) = (error.kind(), told(error));
         self.say(&format!("error: {message}; {}", exit::advice(kind)));
         self.print(&json!({ "event": "error", "kind": exit::name(kind), "object": error.object(),
             "path": path, "message": message }));
     }
 
     /// The last event.
-    pub(crate) fn end(&self, code: u8, signal: Option<u8>, figures: (usize, u64), traffic: &Traffic) {
+    pub(crate) fn end(
+        &self,
+        code: u8,
+        signal: Option<u8>,
+        figures: (usize, u64),
+        traffic: &Traffic,
+    ) {
         let status = match (signal, code) {
             (Some(_), _) => "interrupted",
             (None, exit::OK) => "done",

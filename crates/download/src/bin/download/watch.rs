@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use download::Downloader;
+use download::{Downloader, told};
 use limiter::Limiter;
+use memory::{Monitor, MonitorOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Transfer;
-use crate::setup::{self, causes};
-use crate::{exit, metrics};
+use crate::{exit, history, metrics, setup};
 
 /// How often progress is told, and after how many of those the metrics are written.
 const TICK: Duration = Duration::from_secs(1);
@@ -22,6 +22,24 @@ pub(crate) trait Told {
     fn say(&self, line: &str);
     /// Files done, files failed, bytes, seconds.
     fn figures(&self) -> (usize, usize, u64, f64);
+}
+
+/// Has the downloader hear how pressing the want of memory is; without a monitor it knows its own budget
+/// alone.
+pub(crate) fn memory_of(downloader: &Downloader) -> Option<Monitor> {
+    let monitor = Monitor::start(MonitorOptions::default()).ok()?;
+    downloader.press(monitor.level());
+    let downloader = downloader.clone();
+    monitor.on_change(move |change, _| downloader.press(change.to));
+    Some(monitor)
+}
+
+/// Writes what a run leaves behind: its metrics, and what was learnt of servers.
+pub(crate) fn conclude(transfer: &Transfer, told_of: &impl Told, downloader: &Downloader) {
+    write_metrics(transfer, told_of, downloader);
+    if let Err(error) = history::write(transfer, &downloader.learnt()) {
+        told_of.say(&format!("what was learnt cannot be kept: {}", told(&error)));
+    }
 }
 
 /// Waits for the signal that ends the run.
@@ -58,10 +76,10 @@ pub(crate) async fn ticks(transfer: &Transfer, told: &impl Told, downloader: &Do
     }
 }
 
-pub(crate) fn write_metrics(transfer: &Transfer, told: &impl Told, downloader: &Downloader) {
+fn write_metrics(transfer: &Transfer, told_of: &impl Told, downloader: &Downloader) {
     let Some(path) = &transfer.metrics_file else { return };
-    if let Err(error) = metrics::write(path, told.figures(), &downloader.traffic()) {
-        told.say(&format!("cannot write the metrics: {}", causes(&error)));
+    if let Err(error) = metrics::write(path, told_of.figures(), &downloader.traffic()) {
+        told_of.say(&format!("cannot write the metrics: {}", told(&error)));
     }
 }
 

@@ -57,7 +57,8 @@ pub(super) fn decide(repos: &[Repo], options: &GcOptions, now: SystemTime) -> Ve
             let old = repo.revisions.iter().enumerate().filter(|(_, r)| max_age < age(r.used));
             decision.revisions = old.map(|(k, _)| k).collect();
         }
-        let stale = repo.partials.iter().enumerate().filter(|(_, at)| options.partial_age < age(**at));
+        let stale =
+            repo.partials.iter().enumerate().filter(|(_, at)| options.partial_age < age(**at));
         decision.partials = stale.map(|(k, _)| k).collect();
         decision.blobs = unreferenced(repo, decision, |blob| options.grace <= age(blob.written));
     }
@@ -98,9 +99,13 @@ fn shrink(
     }
 }
 
-/// The blobs that no revision refers to which stays: those that one referred to which goes, and of the others
-/// those that are old enough.
-fn unreferenced(repo: &Repo, decision: &Decision, is_old: impl Fn(&Blob) -> bool) -> BTreeSet<usize> {
+/// The blobs that no revision refers to which stays: those that one referred to which goes, and of the
+/// others those that are old enough.
+fn unreferenced(
+    repo: &Repo,
+    decision: &Decision,
+    is_old: impl Fn(&Blob) -> bool,
+) -> BTreeSet<usize> {
     let (mut kept, mut lost) = (BTreeSet::new(), BTreeSet::new());
     for (k, revision) in repo.revisions.iter().enumerate() {
         let into = if decision.revisions.contains(&k) { &mut lost } else { &mut kept };
@@ -235,7 +240,8 @@ mod tests {
     #[test]
     fn the_longest_unused_goes_first() {
         let blob = |inode| Blob { bytes: 10, inode, written: days_ago(9), is_foreign: false };
-        let revision = |blob, days| Revision { blobs: BTreeSet::from([blob]), used: days_ago(days) };
+        let revision =
+            |blob, days| Revision { blobs: BTreeSet::from([blob]), used: days_ago(days) };
         let repo = Repo {
             revisions: vec![revision(0, 1), revision(1, 5), revision(2, 3)],
             blobs: vec![blob(1), blob(2), blob(3)],

@@ -14,8 +14,8 @@ impl Receiver<'_> {
     pub(super) async fn claims(&self, shared: &Shared<'_>) -> Stopped {
         let (mut hashed, mut written) = (0, 0);
         loop {
-            let _ = tokio::time::timeout(WAIT_MAX, shared.moved.notified()).await;
-            if hashed + CLAIM_BYTES <= shared.hashed.load(Ordering::Acquire) {
+            let _ = tokio::time::timeout(WAIT_MAX, shared.news.claimable.notified()).await;
+            if hashed + CLAIM_BYTES <= shared.news.hashed.load(Ordering::Acquire) {
                 let (offset, state) = shared.hash_state();
                 hashed = offset;
                 if let Err(error) = self.journal.hashed(offset, &state) {
@@ -56,7 +56,7 @@ impl Receiver<'_> {
 
 impl Shared<'_> {
     fn hash_state(&self) -> (u64, Vec<u8>) {
-        let state = self.state.lock();
+        let state = self.news.state.lock();
         (state.0, state.1.save())
     }
 }

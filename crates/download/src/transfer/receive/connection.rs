@@ -11,10 +11,9 @@ use limiter::AdaptivePermit;
 use memory::Reservation;
 use pool::http::BodyError;
 
-use super::super::told;
 use super::{CONNECTION_BYTES, Drawn, Receiver, Reply, Shared, Stopped, WAIT_MAX};
 use crate::ask::{Answer, Failure};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, told};
 use crate::hasher::Frame;
 use crate::job::Event;
 use crate::parts::{Flight, Next};
@@ -26,7 +25,7 @@ use crate::seam;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Written bytes that are not yet claimed in the journal, and for how long: what a kill may cost. A claim
 /// costs a system call.
-const UNCLAIMED_BYTES_MAX: u64 = 1 << 20;
+const UNCLAIMED_BYTES_MAX: u64 = 4 << 20;
 const UNCLAIMED_TIME_MAX: Duration = Duration::from_secs(1);
 /// Connections of one file that are given up because they are slow: if all edges are, it is the link.
 const RECYCLES_MAX: u32 = 64;
@@ -34,7 +33,10 @@ const RECYCLES_MAX: u32 = 64;
 /// What a connection does next.
 enum Turn {
     Fetch(Drawn),
+    /// Nothing can be drawn now.
     Wait,
+    /// There is no memory for another connection now.
+    Starve,
     Whole,
 }
 
@@ -70,7 +72,7 @@ impl Receiver<'_> {
         let (is_first, mut memory) = (first.is_some(), None);
         loop {
             // Before looking, so that no movement is missed in between.
-            let moved = shared.moved.notified();
+            let moved = shared.news.moved.notified();
             let (flight, outcome) = match first.take() {
                 Some((flight, body, permit)) => {
                     (flight, self.take(shared, (flight, permit), body, &mut backoff).await)
@@ -81,11 +83,21 @@ impl Receiver<'_> {
                         let _ = tokio::time::timeout(WAIT_MAX, moved).await;
                         continue;
                     }
-                    Turn::Fetch(drawn) => (drawn.0, self.fetch(shared, drawn, &mut backoff).await),
+                    Turn::Starve => {
+                        // Others can do what this one was woken for.
+                        shared.news.moved.notify_one();
+                        tokio::time::sleep(WAIT_MAX).await;
+                        continue;
+                    }
+                    Turn::Fetch(drawn) => {
+                        // There may be more.
+                        shared.news.moved.notify_one();
+                        (drawn.0, self.fetch(shared, drawn, &mut backoff).await)
+                    }
                 },
             };
             shared.parts.lock().abandon(flight);
-            shared.moved.notify_waiters();
+            shared.news.moved.notify_one();
             match outcome {
                 Ok(()) => self.fit_parts(&mut shared.parts.lock()),
                 Err(Broken::GivenUp) => self.attempt.inner.counters.recycled.add(1),
@@ -110,15 +122,18 @@ impl Receiver<'_> {
             Either::Left((permit, _)) => permit,
             Either::Right(_) => return Turn::Whole,
         };
+        if self.connections_limit() < self.site.connections.in_flight() {
+            return Turn::Wait;
+        }
         // After the permit: who waits for one holds no memory that those with a permit need.
         if !is_first && memory.is_none() {
             let Ok(reserved) = self.attempt.inner.memory.try_reserve(CONNECTION_BYTES) else {
-                return Turn::Wait;
+                return Turn::Starve;
             };
             *memory = Some(reserved);
         }
         let mut parts = shared.parts.lock();
-        parts.hashed(shared.hashed.load(Ordering::Acquire));
+        parts.hashed(shared.news.hashed.load(Ordering::Acquire));
         match parts.next(self.clock.now()) {
             Next::Fetch { flight, range } => Turn::Fetch((flight, range, permit)),
             Next::Wait => Turn::Wait,
@@ -131,6 +146,7 @@ impl Receiver<'_> {
         let parts = shared.parts.lock();
         if parts.is_whole() {
             shared.ended.notify_waiters();
+            shared.news.moved.notify_waiters();
             return Turn::Whole;
         }
         Turn::Wait
@@ -194,10 +210,15 @@ impl Receiver<'_> {
         result.and(claimed.map_err(|error| Failure::Fatal(error).into()))
     }
 
+    /// How many parts of this site may be in flight now.
+    fn connections_limit(&self) -> usize {
+        self.attempt.inner.pressure.limit(self.site.connections.limit())
+    }
+
     fn is_better_given_up(&self, shared: &Shared<'_>, flight: Flight) -> bool {
         let connections = &self.site.connections;
         let parts = shared.parts.lock();
-        if connections.limit() < connections.in_flight() {
+        if self.connections_limit() < connections.in_flight() {
             return parts.is_large(flight);
         }
         parts.is_slow(flight, self.clock.now())
@@ -264,7 +285,7 @@ impl Receiver<'_> {
     /// Hands a frame to the hash. Waits while that is behind, which holds the network back.
     async fn hash(&self, shared: &Shared<'_>, mut frame: Frame) {
         loop {
-            let room = shared.room.notified();
+            let room = shared.news.room.notified();
             match shared.hasher.push(frame) {
                 Ok(()) => return,
                 Err(refused) => frame = refused,

@@ -1,0 +1,55 @@
+//! What is usual, and what is slow.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{Flight, Parts};
+
+/// A connection is measured for this long before it is called slow: longer than slow start takes.
+const SLOW_AFTER: Duration = Duration::from_secs(3);
+/// A connection is slow when the others are faster by this factor: edges of one network differ by 8
+/// (8.7 and 67.6 MB/s, xet-core#821), shares of one link by 2.
+const SLOW_FACTOR: f64 = 4.0;
+/// Finished parts that tell what is usual.
+const USUAL_PARTS: usize = 15;
+/// Below this many finished parts nothing is usual.
+const USUAL_PARTS_MIN: usize = 3;
+
+/// Bytes per second of the parts that ended last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pace(VecDeque<f64>);
+
+impl Pace {
+    pub(super) fn ended(&mut self, rate: Option<f64>) {
+        if self.0.len() == USUAL_PARTS {
+            self.0.pop_front();
+        }
+        self.0.extend(rate);
+    }
+
+    fn usual(&self) -> Option<f64> {
+        let mut rates: Vec<_> = self.0.iter().copied().collect();
+        rates.sort_unstable_by(f64::total_cmp);
+        rates.get(rates.len() / 2).copied().filter(|_| USUAL_PARTS_MIN <= rates.len())
+    }
+}
+
+impl Parts {
+    /// Bytes per second that a part usually gets: the median of those that ended last.
+    #[must_use]
+    pub fn usual_rate(&self) -> Option<f64> {
+        self.pace.usual()
+    }
+
+    /// Whether a flight is so much slower than is usual that another connection is the better bet, and
+    /// has so much to go that it is worth a new one.
+    #[must_use]
+    pub fn is_slow(&self, flight: Flight, now: Duration) -> bool {
+        let (Some(part), Some(usual)) = (self.flights.get(&flight), self.usual_rate()) else {
+            return false;
+        };
+        let is_measured = SLOW_AFTER <= now.saturating_sub(part.started);
+        let is_behind = part.rate(now).is_some_and(|rate| rate * SLOW_FACTOR < usual);
+        is_measured && is_behind && SLOW_AFTER < part.time_left(now)
+    }
+}

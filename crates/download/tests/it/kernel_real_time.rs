@@ -1,0 +1,155 @@
+//! A kernel that kills, refuses and pretends at chosen system calls (`strace -e inject`), and a real disk that
+//! runs full (a tmpfs in a namespace of our own). Where one is not to be had, a line says so.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::world::{NAME, World};
+
+/// Whether a helper does its work here; tells when it does not.
+fn is_there(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+    let is_there = command.status().is_ok_and(|status| status.success());
+    if !is_there {
+        eprintln!("left out: `{program} {}` does not run here", arguments.join(" "));
+    }
+    is_there
+}
+
+fn strace_is_there() -> bool {
+    is_there("strace", &["-f", "-o", "/dev/null", "true"])
+}
+
+fn arguments(world: &World) -> Vec<String> {
+    let url = format!("http://{}/{NAME}", world.origin.address());
+    let sha256 = world.blob.digests().sha256.clone();
+    let target = world.target().display().to_string();
+    let words = ["get", "--no-history", "--chunk-size", "256KiB", &url, "--sha256", &sha256];
+    words.iter().map(|&word| word.to_owned()).chain(["-o".to_owned(), target]).collect()
+}
+
+/// The program, with something done to its system calls.
+fn injected(world: &World, inject: &str) -> Command {
+    let mut command = Command::new("strace");
+    let calls = inject.split(':').next().unwrap_or_default();
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+    command.args(["-e", &format!("inject={inject}"), env!("CARGO_BIN_EXE_download")]);
+    command.args(arguments(world)).env_remove("HTTPS_PROXY");
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Without injections it ends right, and nothing else is left.
+#[track_caller]
+fn ends_right(world: &World, what: &str) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_download"));
+    let output = command.args(arguments(world)).env_remove("HTTPS_PROXY").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(Some(0), output.status.code(), "{what}: {told}");
+    assert_eq!(Some(true), world.is_right(), "{what}");
+    assert_eq!(vec!["file".to_owned()], world.names(), "{what}");
+}
+
+#[test]
+fn killed_at_any_write_sync_or_rename_it_goes_on() {
+    if !strace_is_there() {
+        return;
+    }
+    let mut kills = 0;
+    for calls in ["pwrite64", "?fsync,fdatasync", "?rename,?renameat,renameat2"] {
+        for nth in [1, 2, 3, 5, 8, 12, 17] {
+            let world = World::new(&[]);
+            let what = format!("{calls} {nth}");
+            let status = injected(&world, &format!("{calls}:signal=KILL:when={nth}")).status();
+            let ended = status.unwrap().success();
+            kills += u32::from(!ended);
+            assert!(world.is_right().is_none_or(|is_right| is_right), "{what}: a wrong file");
+            assert!(!ended || world.is_right() == Some(true), "{what}");
+            ends_right(&world, &what);
+        }
+    }
+    assert!(9 <= kills, "{kills} kills");
+}
+
+#[test]
+fn a_sync_that_the_kernel_fails_is_exit_6_and_publishes_nothing() {
+    if !strace_is_there() {
+        return;
+    }
+    let mut failed = 0;
+    for nth in [1, 2, 3, 4] {
+        let world = World::new(&[]);
+        let status = injected(&world, &format!("?fsync,fdatasync:error=EIO:when={nth}")).status();
+        match status.unwrap().code() {
+            Some(6) => failed += 1,
+            code => assert_eq!(Some(0), code, "sync {nth}"),
+        }
+        // The last sync is that of the folder: then the file has its name already, and is whole.
+        assert!(world.is_right().is_none_or(|is_right| is_right), "sync {nth}: a wrong file");
+        ends_right(&world, &format!("sync {nth}"));
+    }
+    assert!(1 < failed, "{failed} failed");
+}
+
+#[test]
+fn interrupted_writes_change_nothing() {
+    if !strace_is_there() {
+        return;
+    }
+    let world = World::new(&[]);
+    let status = injected(&world, "pwrite64:error=EINTR:when=2+3").status().unwrap();
+    assert_eq!((Some(0), Some(true)), (status.code(), world.is_right()));
+}
+
+#[test]
+fn locks_that_do_nothing_mix_no_two_transfers() {
+    if !strace_is_there() {
+        return;
+    }
+    let world = World::new(&[]);
+    world.origin.update(|settings| settings.bandwidth = Some(4_000_000));
+    let mut children: Vec<_> =
+        (0..2).map(|_| injected(&world, "flock:retval=0").spawn().unwrap()).collect();
+    assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
+    assert_eq!(Some(true), world.is_right());
+    assert_eq!(vec!["file".to_owned()], world.names());
+}
+
+/// Fills a tmpfs of 8 MiB up to what is not enough, fetches, makes room, fetches again.
+const SCRIPT: &str = r#"
+folder=$1; shift
+mount -t tmpfs -o size=8m none "$folder" || exit 99
+head -c 6000000 /dev/zero > "$folder/filler"
+"$@"; echo "first $?"; [ -e "$folder/file" ] && echo "published"
+rm "$folder/filler"
+"$@"; echo "second $?"; sha256sum < "$folder/file"; ls "$folder"
+"#;
+
+#[track_caller]
+fn runs_full(faults: &[&str]) {
+    if !is_there("unshare", &["--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"])
+    {
+        return;
+    }
+    let world = World::new(faults);
+    let folder = world.target().parent().map(Path::to_path_buf).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh"]).arg(&folder);
+    command.arg(env!("CARGO_BIN_EXE_download")).args(arguments(&world)).env_remove("HTTPS_PROXY");
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<_> = told.lines().collect();
+    let sha256 = format!("{}  -", world.blob.digests().sha256);
+    let target = world.target().display().to_string();
+    let expected = vec!["first 6", &target, "second 0", &sha256, "file"];
+    assert_eq!(expected, lines, "{faults:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_real_disk_that_runs_full_is_exit_6_and_gone_on_from() {
+    // The size is known, and that there is no room for it.
+    runs_full(&[]);
+    // It is not known: the disk is full half-way.
+    runs_full(&["http10=close"]);
+}
