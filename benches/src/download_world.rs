@@ -120,7 +120,8 @@ pub fn run(options: FetchOptions, jobs: Vec<Job>) -> Brought {
     let runtime = runtime.expect("a runtime");
     runtime.block_on(async {
         let mut client = ClientOptions::default();
-        client.http1.max_buf_size(256 << 10);
+        // As the program does: shorter under a limit, so that bytes come evenly.
+        client.http1.max_buf_size(if options.limiter.is_some() { 32 << 10 } else { 256 << 10 });
         client.pool.connections_max = options.connections_max;
         client.pool.connections_per_key_max = options.connections_max;
         client.head_timeout = Some(Duration::from_secs(5));
@@ -161,13 +162,24 @@ impl Course {
 }
 
 impl Brought {
-    /// Bytes per second from the first fifth of the bytes on: the burst is spent by then.
+    /// Bytes per second from the first fifth of the bytes, when the burst is spent, to the last, before the
+    /// first file ends: the slope of the line of least squares.
+    ///
+    /// Not from one point to another: a frame that is larger than the burst is let through before it is paid
+    /// for, so that each point alone is off by up to a frame.
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
-        let &(end, total) = self.progress.last()?;
-        let &(start, before) = self.progress.iter().find(|&&(_, bytes)| total / 5 <= bytes)?;
-        let seconds = end.saturating_sub(start).as_secs_f64();
-        (0.0 < seconds).then(|| (total - before) as f64 / seconds)
+        let &(_, total) = self.progress.last()?;
+        let within =
+            |&&(_, bytes): &&(Duration, u64)| (total / 5..total - total / 5).contains(&bytes);
+        let points = self.progress.iter().filter(within);
+        let points: Vec<_> = points.map(|&(at, bytes)| (at.as_secs_f64(), bytes as f64)).collect();
+        let n = points.len() as f64;
+        let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
+        let (at_mean, bytes_mean) = (mean(|point| point.0), mean(|point| point.1));
+        let spread: f64 = points.iter().map(|point| (point.0 - at_mean).powi(2)).sum();
+        let common = |point: &(f64, f64)| (point.0 - at_mean) * (point.1 - bytes_mean);
+        (0.0 < spread).then(|| points.iter().map(common).sum::<f64>() / spread)
     }
 
     /// How long the last tenth took, in tenths of the whole time: 1 is its fair share.

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         Case::new("peak/growth", "test_large_model_memory_usage", 3.0, growth),
         Case::new("peak/many_files", "test_mixed_model_size_performance", 2.0, many_files),
         Case::new("peak/concurrent", "test_concurrent_memory_usage", 2.0, concurrent),
-        Case::new("peak/low_limit", "test_memory_pressure_handling", 1.0, low_limit),
+        Case::new("peak/low_limit", "_benchmark_memory_optimization", 1.0, low_limit),
         Case::new(
             "after_operations",
             "test_memory_cleanup_after_operations",

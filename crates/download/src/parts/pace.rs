@@ -15,6 +15,50 @@ const USUAL_PARTS: usize = 15;
 /// Below this many finished parts nothing is usual.
 const USUAL_PARTS_MIN: usize = 3;
 
+/// Bytes per second of one connection from which on no link holds it back, but this machine: a thread receives
+/// and writes some 1.5 GB/s, however many connections bring them.
+const FAST: f64 = 300e6;
+/// How long arrivals are counted for that.
+const WINDOW: Duration = Duration::from_millis(20);
+/// After so long without a full window nothing is fast.
+const WINDOW_MAX: Duration = Duration::from_millis(250);
+
+/// How fast bytes arrive now, over each connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Arrivals {
+    /// The window that is being counted.
+    began: Option<Duration>,
+    bytes: u64,
+    /// Bytes per second and connection of the last window.
+    rate: Option<f64>,
+}
+
+impl Arrivals {
+    /// Begins to count, if it has not begun.
+    pub(super) fn begin(&mut self, now: Duration) {
+        self.began.get_or_insert(now);
+    }
+
+    /// Takes note of bytes; returns whether it is known since now that there is room for more connections.
+    pub(super) fn arrived(&mut self, bytes: u64, connections: usize, now: Duration) -> bool {
+        self.bytes += bytes;
+        let spent = now.saturating_sub(self.began.unwrap_or(now));
+        if spent < WINDOW {
+            return false;
+        }
+        let was_fast = self.rate.is_none_or(|rate| FAST <= rate);
+        let rate = self.bytes as f64 / spent.as_secs_f64() / connections.max(1) as f64;
+        *self = Self { began: Some(now), bytes: 0, rate: Some(rate) };
+        was_fast && rate < FAST
+    }
+
+    /// Whether more connections would be no help; so it is taken to be until there is something to go by.
+    pub(super) fn are_fast(&self, now: Duration) -> bool {
+        let is_recent = self.began.is_none_or(|began| now.saturating_sub(began) < WINDOW_MAX);
+        is_recent && self.rate.is_none_or(|rate| FAST <= rate)
+    }
+}
+
 /// Bytes per second of the parts that ended last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pace(VecDeque<f64>);

@@ -295,7 +295,12 @@ impl<'a> Receiver<'a> {
     }
 
     fn lag_bytes(&self) -> u64 {
-        if self.asker.round_trip() < NEAR { LAG_BYTES_NEAR } else { LAG_BYTES_FAR }
+        if NEAR <= self.asker.round_trip() {
+            return LAG_BYTES_FAR;
+        }
+        // So many connections are slow ones: each has its part, and the next.
+        let connections = self.site.connections.limit() as u64;
+        LAG_BYTES_NEAR.max(2 * connections * PART_BYTES_MIN).min(LAG_BYTES_FAR)
     }
 
     /// Fits parts and lag to what the last parts have taught.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use download::{Downloader, Event, FetchOptions, How, Job};
 use limiter::{Burst, Limiter, Rate};
+use memory::Level;
 use pool::http::{Client, ClientOptions};
 use testkit::{Blob, Options, Origin};
 use tokio::time::timeout;
@@ -101,4 +102,19 @@ async fn who_waits_for_memory_keeps_nobody_from_asking() {
     let all = downloader.fetch_all(blobs.iter().map(job).collect(), |_, _| {}, |_, _| {});
     let fetched = timeout(Duration::from_secs(20), all).await.expect("nobody stands still");
     assert!(fetched.iter().all(Result::is_ok), "{fetched:?}");
+}
+
+#[test]
+fn while_memory_is_critical_one_part_is_in_flight() {
+    for (level, is_one) in [(Level::Critical, true), (Level::Normal, false)] {
+        let world = World::new(&[]);
+        world.origin.update(|settings| settings.bandwidth = Some(6_000_000));
+        block_on(async {
+            let downloader = Downloader::new(Client::new(client_options()), options());
+            downloader.press(level);
+            downloader.fetch(&world.job(true), |_| ()).await.unwrap();
+        });
+        assert_eq!(Some(true), world.is_right());
+        assert_eq!(is_one, world.origin.stats().connections.max_open == 1, "{level}");
+    }
 }

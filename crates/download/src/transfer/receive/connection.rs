@@ -272,6 +272,9 @@ impl Receiver<'_> {
             let mut parts = shared.parts.lock();
             (parts.arrived(flight, keep, now), parts.ledger().bytes())
         };
+        if arrival.opens {
+            shared.news.moved.notify_one();
+        }
         self.hash(shared, Frame { offset, bytes }).await;
         (self.tell)(Event::Progress { done_bytes, total_bytes: shared.total });
         Ok(arrival.done)
