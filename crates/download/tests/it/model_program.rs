@@ -13,6 +13,7 @@ fn download(shelf: &Shelf, arguments: &[&str]) -> Command {
     for name in ["HTTPS_PROXY", "HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE"] {
         command.env_remove(name);
     }
+    command.env("XDG_CACHE_HOME", shelf.folder().join("xdg"));
     command.env("HF_ENDPOINT", shelf.hub.url()).env("HF_HOME", shelf.folder().join("home"));
     command.current_dir(shelf.folder());
     command
@@ -217,4 +218,16 @@ fn processes_that_want_the_same_model_fetch_it_once() {
     // The one that fetches may give slow parts to a second connection; another would ask for more files.
     assert_eq!(3, shelf.resolves());
     assert!(shelf.sent_bytes() < 2 * WEIGHTS, "{} B were sent", shelf.sent_bytes());
+}
+
+#[test]
+fn metrics_tell_of_models_as_prometheus_reads_them() {
+    let shelf = Shelf::new(vec![repo("org/a", 1)]);
+    check_exit(&shelf, 0, &["model", "org/a", "--metrics-file", "metrics"]);
+    let told = std::fs::read_to_string(shelf.folder().join("metrics")).unwrap();
+    for line in
+        ["download_files_done_total 3", "download_active_downloads 0", "download_completion_rate 1"]
+    {
+        assert!(told.lines().any(|one| one == line), "{told}");
+    }
 }

@@ -34,7 +34,7 @@ fn repo(k: u64) -> HubRepo {
 fn start(shelf: &Shelf) -> Child {
     Command::new(env!("CARGO_BIN_EXE_download"))
         .args(["sync", "models.toml", "--cache-dir", "cache", "--endpoint", &shelf.hub.url()])
-        .args(["--retries", "0"])
+        .args(["--retries", "0", "--no-history"])
         .current_dir(shelf.folder())
         .env_remove("HTTPS_PROXY")
         .stdout(Stdio::null())

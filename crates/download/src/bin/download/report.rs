@@ -30,6 +30,8 @@ struct State {
     total_bytes: u64,
     done_bytes: u64,
     n_done: usize,
+    /// Models that are begun and have not ended.
+    n_active: usize,
     told_done: (u64, Instant),
     line_at: Instant,
 }
@@ -38,6 +40,7 @@ struct Model {
     name: String,
     bar: Option<ProgressBar>,
     done_bytes: u64,
+    is_active: bool,
     /// Bytes that are here of files under way.
     under_way: HashMap<String, u64>,
 }
@@ -45,13 +48,20 @@ struct Model {
 impl Report {
     pub(crate) fn new(names: Vec<String>, json: bool) -> Self {
         let now = Instant::now();
-        let model = |name| Model { name, bar: None, done_bytes: 0, under_way: HashMap::new() };
+        let model = |name| Model {
+            name,
+            bar: None,
+            done_bytes: 0,
+            is_active: false,
+            under_way: HashMap::new(),
+        };
         let state = State {
             models: names.into_iter().map(model).collect(),
             codes: Vec::new(),
             total_bytes: 0,
             done_bytes: 0,
             n_done: 0,
+            n_active: 0,
             told_done: (0, now),
             line_at: now + LINE_EVERY,
         };
@@ -88,6 +98,8 @@ impl Report {
             return;
         };
         state.total_bytes = state.total_bytes.saturating_add(bytes);
+        state.models[k].is_active = true;
+        state.n_active += 1;
         let model = &mut state.models[k];
         self.voice.print(
             &json!({ "event": "plan", "model": model.name, "files": files, "bytes": bytes,
@@ -138,6 +150,8 @@ impl Report {
         }
         model.under_way = HashMap::new();
         let name = model.name.clone();
+        let was_active = std::mem::take(&mut model.is_active);
+        state.n_active -= usize::from(was_active);
         match result {
             Ok(here) => {
                 state.codes.push(exit::OK);
@@ -213,5 +227,15 @@ impl Told for Report {
         let state = self.lock();
         let n_failed = state.codes.iter().filter(|&&code| code != exit::OK).count();
         (state.n_done, n_failed, state.done_bytes, self.voice.elapsed().as_secs_f64())
+    }
+
+    fn gauges(&self) -> Vec<(&'static str, &'static str, f64)> {
+        let state = self.lock();
+        let (all, ended) = (state.models.len().max(1) as f64, state.codes.len() as f64);
+        vec![
+            ("active_downloads", "Models that are being brought.", state.n_active as f64),
+            ("models_ended", "Models that are here or could not be had.", ended),
+            ("completion_rate", "The share of the models that have ended.", ended / all),
+        ]
     }
 }

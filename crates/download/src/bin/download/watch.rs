@@ -22,6 +22,10 @@ pub(crate) trait Told {
     fn say(&self, line: &str);
     /// Files done, files failed, bytes, seconds.
     fn figures(&self) -> (usize, usize, u64, f64);
+    /// Other figures of this moment: name, what it says, value.
+    fn gauges(&self) -> Vec<(&'static str, &'static str, f64)> {
+        Vec::new()
+    }
 }
 
 /// Has the downloader hear how pressing the want of memory is; without a monitor it knows its own budget
@@ -78,7 +82,7 @@ pub(crate) async fn ticks(transfer: &Transfer, told: &impl Told, downloader: &Do
 
 fn write_metrics(transfer: &Transfer, told_of: &impl Told, downloader: &Downloader) {
     let Some(path) = &transfer.metrics_file else { return };
-    if let Err(error) = metrics::write(path, told_of.figures(), &downloader.traffic()) {
+    if let Err(error) = metrics::write(path, told_of, &downloader.traffic()) {
         told_of.say(&format!("cannot write the metrics: {}", told(&error)));
     }
 }
