@@ -65,9 +65,12 @@ pub fn small_model(k: usize) -> HubRepo {
 /// A keeper of models.
 #[must_use]
 pub fn models(hub: Url, cache: &Path, options: FetchOptions) -> Models {
-    let mut client = ClientOptions::default();
-    client.head_timeout = Some(Duration::from_secs(5));
-    client.body_timeout = Some(Duration::from_secs(5));
+    let patience = Some(Duration::from_secs(5));
+    let client = ClientOptions {
+        head_timeout: patience,
+        body_timeout: patience,
+        ..ClientOptions::default()
+    };
     let downloader = Downloader::new(Client::new(client), options);
     let hub = Hub::new(downloader, HubOptions::new(hub));
     Models::new(hub, ModelsOptions { cache: Cache::new(cache), offline: false })

@@ -40,7 +40,7 @@ pub(crate) fn model(model: &Model, runtime: &Runtime) -> Result<u8, String> {
         (code, here.flatten())
     });
     if let ((0, Some(here)), Some((path, locked))) = (&code, lock) {
-        write_lock(path, locked, &spec, here)?;
+        write_lock(&path, locked, &spec, here)?;
     }
     Ok(code.0)
 }
@@ -87,7 +87,7 @@ fn lock_to_write(path: &Path) -> Result<(PathBuf, Locked), String> {
 }
 
 fn write_lock(
-    path: PathBuf,
+    path: &Path,
     mut locked: Locked,
     spec: &ModelSpec,
     here: &Ensured,
@@ -99,7 +99,7 @@ fn write_lock(
     // Beside it first: a lock file is whole or as it was.
     let fresh = path.with_extension("lock.new");
     std::fs::write(&fresh, locked.to_string())
-        .and_then(|()| std::fs::rename(&fresh, &path))
+        .and_then(|()| std::fs::rename(&fresh, path))
         .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
