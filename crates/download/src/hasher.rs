@@ -175,42 +175,54 @@ mod tests {
 
     #[test]
     fn any_order_of_frames_gives_the_digest_of_the_file() {
+        let in_turn: Vec<(usize, usize)> =
+            (0..30).map(|k| (k * 100_000, (k + 1) * 100_000)).collect();
+        let orders: [fn(usize) -> usize; 3] = [|k| k, |k| 29 - k, |k| k * 7 % 30];
+        for order in orders {
+            check(&(0..30).map(|k| in_turn[order(k)]).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn what_comes_twice_is_hashed_once() {
+        let overlapping: Vec<(usize, usize)> = (0..30)
+            .map(|k| ((k * 100_000_usize).saturating_sub(30_000), (k + 1) * 100_000))
+            .collect();
+        check(&overlapping);
+    }
+
+    /// Frames of a file of 3 MB, in the order in which they arrive.
+    #[track_caller]
+    fn check(frames: &[(usize, usize)]) {
         let folder = tempfile::tempdir().unwrap();
         let files: Arc<dyn FileSystem> = Arc::new(OsFiles::new());
         let target = folder.path().join("file");
         let bytes: Vec<u8> = (0..3_000_000_u32).map(|k| (k * 7 % 251) as u8).collect();
         let mut expected = Running::new(Algorithm::Sha256, 0);
         expected.update(&bytes);
-        let expected = expected.finish();
 
-        let pieces: Vec<(usize, usize)> =
-            (0..30).map(|k| (k * 100_000, (k + 1) * 100_000)).collect();
-        let orders: [fn(usize) -> usize; 3] = [|k| k, |k| 29 - k, |k| k * 7 % 30];
-        for order in orders {
-            let writer = FileWriter::create(&files, &target, WriteOptions::default()).unwrap();
-            let writer = Arc::new(writer);
-            let told = Arc::new(Mutex::new(0));
-            let last = Arc::clone(&told);
-            let start = (0, Running::new(Algorithm::Sha256, 3_000_000));
-            let tell = move |progress: Option<Progress>| {
-                if let Some(progress) = progress {
-                    *last.lock().unwrap() = progress.offset;
-                }
-            };
-            let work = (3_000_000, Ledger::default(), 1 << 20);
-            let hasher = Hasher::start(work, start, Arc::clone(&writer), tell).unwrap();
-            for k in 0..30 {
-                let (from, to) = pieces[order(k)];
-                writer.write_at(&bytes[from..to], from as u64).unwrap();
-                let bytes = Bytes::copy_from_slice(&bytes[from..to]);
-                let mut frame = Frame { offset: from as u64, bytes };
-                while let Err(refused) = hasher.push(frame) {
-                    frame = refused;
-                    std::thread::yield_now();
-                }
+        let writer = FileWriter::create(&files, &target, WriteOptions::default()).unwrap();
+        let writer = Arc::new(writer);
+        let told = Arc::new(Mutex::new(0));
+        let last = Arc::clone(&told);
+        let start = (0, Running::new(Algorithm::Sha256, 3_000_000));
+        let tell = move |progress: Option<Progress>| {
+            if let Some(progress) = progress {
+                *last.lock().unwrap() = progress.offset;
             }
-            assert_eq!(Some(expected), hasher.finish().unwrap());
-            assert_eq!(3_000_000, *told.lock().unwrap());
+        };
+        let work = (3_000_000, Ledger::default(), 1 << 20);
+        let hasher = Hasher::start(work, start, Arc::clone(&writer), tell).unwrap();
+        for &(from, to) in frames {
+            writer.write_at(&bytes[from..to], from as u64).unwrap();
+            let bytes = Bytes::copy_from_slice(&bytes[from..to]);
+            let mut frame = Frame { offset: from as u64, bytes };
+            while let Err(refused) = hasher.push(frame) {
+                frame = refused;
+                std::thread::yield_now();
+            }
         }
+        assert_eq!(Some(expected.finish()), hasher.finish().unwrap());
+        assert_eq!(3_000_000, *told.lock().unwrap());
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::json;
 
 /// Origins that are remembered; of more, those learnt longest ago are forgotten.
 pub const ORIGINS_MAX: usize = 256;
 
 /// What was learnt of one origin.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 pub struct Learnt {
     /// How many connections served best.
     pub connections: usize,
@@ -40,7 +41,7 @@ pub struct History {
 }
 
 /// One line of the text.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize)]
 struct Line {
     origin: String,
     #[serde(flatten)]
@@ -66,9 +67,11 @@ impl History {
     /// Never: a line holds numbers and a text.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let line = |(origin, &learnt): (&String, &Learnt)| {
-            let line = Line { origin: origin.clone(), learnt };
-            serde_json::to_string(&line).expect("it holds numbers and a text") + "\n"
+        let line = |(origin, learnt): (&String, &Learnt)| {
+            let Learnt { connections, bytes_per_s, learnt_s } = learnt;
+            let line = json!({ "origin": origin, "connections": connections,
+                "bytes_per_s": bytes_per_s, "learnt_s": learnt_s });
+            format!("{line}\n")
         };
         self.origins.iter().map(line).collect()
     }

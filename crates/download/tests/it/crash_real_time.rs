@@ -99,6 +99,23 @@ fn killed_again_and_again_it_fetches_nothing_twice_but_what_was_on_its_way() {
     eprintln!("{kills} kills, {repeated} bytes fetched twice, at most {may_repeat} allowed");
 }
 
+#[test]
+fn what_was_written_before_a_kill_is_not_fetched_again() {
+    let size = 32 << 20;
+    let stage = Stage::new(size, 32 << 20);
+    let mut child = stage.start(2);
+    while stage.origin.stats().sent_bytes < size / 2 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended too early");
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(stage.start(2).wait().unwrap().success());
+    assert!(stage.is_there());
+    let repeated = stage.origin.stats().sent_bytes - size;
+    assert!(repeated <= 4 * PART, "{repeated} bytes twice");
+}
+
 /// Two and eight processes for one target, some of them killed.
 #[test]
 fn processes_that_want_the_same_file_fetch_it_once() {

@@ -1,6 +1,7 @@
 //! A kernel that kills, refuses and pretends at chosen system calls (`strace -e inject`), and a real disk that
 //! runs full (a tmpfs in a namespace of our own). Where one is not to be had, a line says so.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -12,7 +13,9 @@ fn is_there(program: &str, arguments: &[&str]) -> bool {
     command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
     let is_there = command.status().is_ok_and(|status| status.success());
     if !is_there {
-        eprintln!("left out: `{program} {}` does not run here", arguments.join(" "));
+        let arguments = arguments.join(" ");
+        // Who does not read it misses a hint.
+        let _ = writeln!(std::io::stderr(), "left out: `{program} {arguments}` does not run here");
     }
     is_there
 }

@@ -80,6 +80,17 @@ fn a_file_that_is_here_and_right_is_not_asked_for() {
     assert_eq!((How::Unchanged, 0), (fetched.how, world.origin.stats().requests));
 }
 
+#[test]
+fn a_file_that_is_here_and_wrong_is_fetched() {
+    let world = World::new(&[]);
+    let mut wrong = vec![0; world.blob.size() as usize];
+    world.blob.fill(0, &mut wrong);
+    wrong[100] ^= 1;
+    std::fs::write(world.target(), wrong).unwrap();
+    let fetched = crate::world::fetch(&world.job(true), &options(), |_| ()).unwrap();
+    assert_eq!((How::Fetched, Some(true)), (fetched.how, world.is_right()));
+}
+
 /// Premise: more files than the origin is asked for at once, so that some wait for their turn to ask while
 /// others, whose answer is here, wait for memory; a limit keeps all of them under way for long enough.
 #[tokio::test]

@@ -44,6 +44,8 @@ fn credentials_go_to_their_origin_alone() {
 #[test]
 fn one_refusal_holds_all_connections_back() {
     let world = World::new(&["retry-after=1#3"]);
+    // Half a second of work: there is some left to do when one is refused.
+    world.origin.update(|settings| settings.bandwidth = Some(6_000_000));
     let start = Instant::now();
     let (refused, moved) = (Mutex::new(None), Mutex::new(Vec::new()));
     fetch(&world.job(true), &options(), |event| match event {
