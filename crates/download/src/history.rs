@@ -61,10 +61,6 @@ impl History {
     }
 
     /// Returns one JSON object a line.
-    ///
-    /// # Panics
-    ///
-    /// Never: a line holds numbers and a text.
     #[must_use]
     pub fn to_text(&self) -> String {
         let line = |(origin, learnt): (&String, &Learnt)| {
