@@ -141,7 +141,8 @@ mod tests {
         check("http://a/x", "http://a:81/y", Ok(("http://a:81/y", false)));
         check("http://a/x", "http://b/y", Ok(("http://b/y", false)));
         check("http://a/x", "https://a/y", Ok(("https://a/y", false)));
-        check("http://a/x", "http://u:p@a/y", Ok(("http://u:p@a/y", true)));
+        // An address that names another user is for that one.
+        check("http://a/x", "http://u:p@a/y", Ok(("http://u:p@a/y", false)));
     }
 
     #[test]
