@@ -19,6 +19,8 @@ pub mod limiter_precision;
 pub mod memory_bodies;
 pub mod memory_files;
 mod meter;
+pub mod model_cases;
+pub mod model_world;
 pub mod pool_bodies;
 pub mod queue_bodies;
 pub mod sampler;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use benches::download_world::{Brought, World, options, run};
+use benches::model_cases;
 use benches::suite::{self, Case, Context, Mode};
 use download::{FetchOptions, Job};
 use inference_bench::{CaseRecord, Limit};
@@ -25,7 +26,7 @@ const MB: u64 = 1_000_000;
 fn main() -> ExitCode {
     let links = "test_concurrent_download_performance";
     let recovery = "test_error_recovery_performance";
-    suite::main(&[
+    let mut cases = vec![
         Case::new("links/capped", links, 4.5, |c| link(c, &CAPPED)),
         Case::new("links/distant", links, 4.5, |c| link(c, &DISTANT)),
         Case::new("links/uneven", links, 4.5, |c| link(c, &UNEVEN)),
@@ -46,7 +47,9 @@ fn main() -> ExitCode {
         Case::new("errors/timeout", "test_timeout_handling_performance", 0.5, timeout),
         Case::new("errors/retries", "test_retry_mechanism_performance", 0.3, retries),
         Case::new("scale/per_file", "test_scalability_performance", 1.0, per_file),
-    ])
+    ];
+    cases.extend(model_cases::cases());
+    suite::main(&cases)
 }
 
 /// What a link is like, and what it can give.

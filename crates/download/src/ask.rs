@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use crate::error::{Error, ErrorKind};
+use crate::hub::Refusal;
 use crate::range::{ByteRange, ContentRange};
 use crate::redirect::{Route, origin};
 use crate::retry::{Quota, retry_after};
@@ -22,7 +23,7 @@ use crate::traffic::Counters;
 use crate::validator::{Changed, Validator};
 
 /// What servers are told about us.
-const USER_AGENT: &str = concat!("download/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("download/", env!("CARGO_PKG_VERSION"));
 
 /// How often in a row one question looks up where redirects lead.
 const RENEWALS_MAX: usize = 3;
@@ -201,7 +202,7 @@ fn value(text: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(text).map_err(|e: header::InvalidHeaderValue| error(e))
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+pub(crate) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
@@ -212,7 +213,7 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     values.all(|other| other == first).then(|| first.to_str().ok()).flatten()
 }
 
-fn is_redirect(status: StatusCode) -> bool {
+pub(crate) fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
@@ -222,7 +223,7 @@ fn may_have_ended(status: StatusCode) -> bool {
 }
 
 /// How long a server wants to be left alone, by whatever header it says so.
-fn wanted_pause(reply: &Response<Body>) -> Option<Duration> {
+pub(crate) fn wanted_pause(reply: &Response<Body>) -> Option<Duration> {
     let headers = reply.headers();
     let quota = text(headers, HeaderName::from_static("ratelimit")).and_then(Quota::parse);
     let is_refusal = matches!(reply.status().as_u16(), 429 | 503);
@@ -231,7 +232,7 @@ fn wanted_pause(reply: &Response<Body>) -> Option<Duration> {
     quota.and_then(Quota::wait).max(after)
 }
 
-fn no_reply(error: pool::http::Error) -> Failure {
+pub(crate) fn no_reply(error: pool::http::Error) -> Failure {
     match &error {
         pool::http::Error::InvalidRequest(_) => Failure::Fatal(
             Error::new(ErrorKind::Other, "the address cannot be asked").because(error),
@@ -340,7 +341,10 @@ fn length(headers: &HeaderMap) -> Option<u64> {
     single(headers, header::CONTENT_LENGTH)?.parse().ok()
 }
 
-fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {
+pub(crate) fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {
+    if let Some(refusal) = Refusal::read(status, headers) {
+        return Failure::Fatal(refusal.into());
+    }
     let error = |kind| Error::new(kind, format!("the server answered {status}"));
     match status.as_u16() {
         404 | 410 => Failure::Fatal(error(ErrorKind::NotFound)),

@@ -15,14 +15,33 @@ pub enum ErrorKind {
     NotFound,
     /// The server does not give it to us.
     NotAllowed,
+    /// Its owner gives it to those whom they have let in.
+    Gated,
     /// What came is not what was asked for.
     Integrity,
     /// It cannot be written here.
     Disk,
     /// It cannot be had now.
     Network,
+    /// It is not here, and nobody may be asked.
+    Offline,
     /// Something else.
     Other,
+}
+
+impl ErrorKind {
+    /// What needs a person comes first, what may mend itself last.
+    fn rank(self) -> u8 {
+        match self {
+            Self::Integrity => 0,
+            Self::Disk => 1,
+            Self::NotAllowed | Self::Gated => 2,
+            Self::NotFound => 3,
+            Self::Offline => 4,
+            Self::Network => 5,
+            Self::Other => 6,
+        }
+    }
 }
 
 /// Tells an error with its causes, on one line.
@@ -82,6 +101,12 @@ impl Error {
     #[must_use]
     pub fn object(&self) -> &str {
         &self.object
+    }
+
+    /// Returns the one of several that needs a person first, and the others.
+    pub(crate) fn gravest(mut errors: Vec<Self>) -> Option<(Self, Vec<Self>)> {
+        let first = (0..errors.len()).min_by_key(|&k| errors[k].kind.rank())?;
+        Some((errors.remove(first), errors))
     }
 
     /// Whether what was fetched so far is kept, so that the next attempt goes on from there.

@@ -2,17 +2,32 @@
 
 use std::sync::Arc;
 
-use futures::future::join_all;
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
 use queue::{Outcome, Queue, Rules, Shutdown, Work};
 use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind};
-use crate::job::{Event, Fetched, Job};
+use crate::job::{Event, FetchOptions, Fetched, Job};
 use crate::redirect::origin;
 use crate::transfer::Downloader;
 
 /// Submitting waits when more are queued: their futures are not free.
 const QUEUED_MAX: usize = 1024;
+
+/// One of many, before its turn.
+pub(crate) struct Turn<T> {
+    /// Lower classes come first.
+    pub(crate) class: u8,
+    /// Within a class keys take turns.
+    pub(crate) key: String,
+    /// What errors name.
+    pub(crate) object: String,
+    pub(crate) work: BoxFuture<'static, Result<T, Error>>,
+}
+
+/// Hears how each has ended.
+pub(crate) type Ended<T> = Arc<dyn Fn(usize, &Result<T, Error>) + Send + Sync>;
 
 impl Downloader {
     /// Fetches many files, at most [`files_max`](crate::FetchOptions::files_max) at once, and returns what
@@ -34,44 +49,56 @@ impl Downloader {
         tell: impl Fn(usize, Event) + Send + Sync + 'static,
         ended: impl Fn(usize, &Result<Fetched, Error>) + Send + Sync + 'static,
     ) -> Vec<Result<Fetched, Error>> {
-        let options = &self.inner.options;
-        let rules = Rules { cap: options.files_max, capacity: QUEUED_MAX, ..Rules::default() };
-        let turns = Turns(Queue::new(rules));
-        let (tell, ended) = (Arc::new(tell), Arc::new(ended));
-        let mut results = Vec::with_capacity(jobs.len());
-        for (k, job) in jobs.into_iter().enumerate() {
-            let (send, receive) = oneshot::channel();
-            let (address, key) = (job.url.path().to_owned(), origin(&job.url));
-            let (class, tell, done) = (job.class, Arc::clone(&tell), Arc::clone(&ended));
-            let this = self.clone();
-            let work = Work::new(async move {
-                let result = this.fetch(&job, |event| tell(k, event)).await;
-                done(k, &result);
-                let is_ok = result.is_ok();
-                // Whoever asked may have gone.
-                let _ = send.send(result);
-                if is_ok { Ok(()) } else { Err(()) }
-            });
-            let queue_timeout = Some(options.queue_timeout);
-            let ticket =
-                turns.0.submit(queue::Job { class, queue_timeout, ..queue::Job::new(key, work) });
-            let ticket = ticket.await;
-            let ended = Arc::clone(&ended);
-            results.push(async move {
-                if let Ok(result) = receive.await {
-                    return result;
-                }
-                let outcome = match ticket {
-                    Ok(ticket) => ticket.await,
-                    Err(_) => Outcome::Cancelled,
-                };
-                let result = Err(unfetched(outcome).of(&address));
-                ended(k, &result);
-                result
-            });
-        }
-        join_all(results).await
+        let tell = Arc::new(tell);
+        let turn = |(k, job): (usize, Job)| {
+            let (object, key, class) = (job.url.path().to_owned(), origin(&job.url), job.class);
+            let (this, tell) = (self.clone(), Arc::clone(&tell));
+            let work = async move { this.fetch(&job, |event| tell(k, event)).await };
+            Turn { class, key, object, work: work.boxed() }
+        };
+        in_turn(&self.inner.options, jobs.into_iter().enumerate().map(turn), Arc::new(ended)).await
     }
+}
+
+/// Runs many, at most `files_max` at once, and returns what became of each, in their order.
+pub(crate) async fn in_turn<T: Send + 'static>(
+    options: &FetchOptions,
+    turns: impl Iterator<Item = Turn<T>>,
+    ended: Ended<T>,
+) -> Vec<Result<T, Error>> {
+    let rules = Rules { cap: options.files_max, capacity: QUEUED_MAX, ..Rules::default() };
+    let line = Turns(Queue::new(rules));
+    let mut results = Vec::new();
+    for (k, turn) in turns.enumerate() {
+        let Turn { class, key, object, work } = turn;
+        let (send, receive) = oneshot::channel();
+        let done = Arc::clone(&ended);
+        let work = Work::new(async move {
+            let result = work.await;
+            done(k, &result);
+            let is_ok = result.is_ok();
+            // Whoever asked may have gone.
+            let _ = send.send(result);
+            if is_ok { Ok(()) } else { Err(()) }
+        });
+        let queue_timeout = Some(options.queue_timeout);
+        let job = queue::Job { class, queue_timeout, ..queue::Job::new(key, work) };
+        let ticket = line.0.submit(job).await;
+        let ended = Arc::clone(&ended);
+        results.push(async move {
+            if let Ok(result) = receive.await {
+                return result;
+            }
+            let outcome = match ticket {
+                Ok(ticket) => ticket.await,
+                Err(_) => Outcome::Cancelled,
+            };
+            let result = Err(unfetched(outcome).of(&object));
+            ended(k, &result);
+            result
+        });
+    }
+    join_all(results).await
 }
 
 /// The queue of one call; when that is dropped, what runs ends.

@@ -25,6 +25,8 @@ pub struct Job {
     pub target: PathBuf,
     /// What it must be, if that is known.
     pub digest: Option<Digest>,
+    /// How long it must be, if that is known: a server that sends more is cut off there.
+    pub bytes: Option<u64>,
     /// Sent to the origin of `url` and to nobody else.
     pub headers: HeaderMap,
     /// Its class among the files that wait for their turn; 0 comes first.
@@ -36,7 +38,7 @@ impl Job {
     #[must_use]
     pub fn new(url: Url, target: impl Into<PathBuf>) -> Self {
         let headers = HeaderMap::new();
-        Self { url, target: target.into(), digest: None, headers, class: 0 }
+        Self { url, target: target.into(), digest: None, bytes: None, headers, class: 0 }
     }
 }
 
@@ -114,6 +116,8 @@ pub enum How {
     Resumed,
     /// It was here already, or another process brought it meanwhile.
     Unchanged,
+    /// The same bytes were here for something else.
+    Linked,
 }
 
 /// A file that is here.

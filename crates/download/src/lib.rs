@@ -13,11 +13,17 @@
 //!
 //! # What is here
 //!
-//! [`Downloader`] fetches one file, or many in turn. [`FetchOptions`] are its limits: connections, files,
-//! memory, rate, patience. Its decisions are pure, read no clock and open nothing, and can be used alone:
-//! [`Parts`] says what to fetch next, [`Ledger`] what is here, [`ContentRange`] whether an answer is the
-//! one asked for, [`Validator`] whether it is still the same object, [`Route`] how far to follow
-//! redirects, [`Backoff`] when to try again, [`Quota`] what a server has left for us.
+//! **Models.** [`Models`] brings repositories of a [`Hub`] into a [`Cache`], laid out as the hub's own
+//! libraries expect it, or into folders; [`ModelLine`] brings many of them in turn, and a
+//! [`ModelJournal`] lets that outlive the process. [`Roster`] and [`Locked`] are the files that people
+//! write and keep: `models.toml` and `model.lock`. [`verify`], [`list`] and [`collect`] look after what
+//! is here.
+//!
+//! **Files.** [`Downloader`] fetches one file, or many in turn. [`FetchOptions`] are its limits:
+//! connections, files, memory, rate, patience. Its decisions are pure, read no clock and open nothing,
+//! and can be used alone: [`Parts`] says what to fetch next, [`Ledger`] what is here, [`ContentRange`]
+//! whether an answer is the one asked for, [`Validator`] whether it is still the same object, [`Route`]
+//! how far to follow redirects, [`Backoff`] when to try again, [`Quota`] what a server has left for us.
 //!
 //! # Example
 //!
@@ -49,10 +55,12 @@ mod error;
 mod fleet;
 mod hasher;
 mod history;
+mod hub;
 mod job;
 mod journal;
 mod ledger;
 mod local;
+mod model;
 mod names;
 mod parts;
 mod pressure;
@@ -70,8 +78,19 @@ mod validator;
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind, told};
 pub use history::{History, Learnt, ORIGINS_MAX};
+pub use hub::{
+    Commit, Entry, Hub, HubOptions, IdError, Refusal, RepoId, Revision, Token, TokenError,
+    TokenScope,
+};
 pub use job::{Event, FetchOptions, Fetched, How, Job, Verified};
 pub use ledger::Ledger;
+pub use model::{
+    Cache, CachedModel, CachedRevision, Ensured, FilePath, Finding, FindingFault, Gc, GcOptions,
+    Glob, LineSnapshot, LockFileError, Locked, LockedModel, ModelEvent, ModelJournal, ModelLine,
+    ModelLineOptions, ModelSource, ModelSpec, ModelTicket, Models, ModelsOptions, NameError,
+    NameFault, Pinned, Priority, Removal, RepoFolder, Roster, RosterError, SelectError, Selection,
+    Verification, Wanted, WantedFile, check_together, collect, link_text, list, verify,
+};
 pub use parts::{Arrival, FEEDERS, Flight, Next, Parts, PartsOptions};
 pub use range::{ByteRange, ContentRange, RangeMismatch};
 pub use redirect::{HOPS_MAX, RedirectError, Route, origin};

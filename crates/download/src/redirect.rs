@@ -76,11 +76,12 @@ impl Route {
     }
 
     /// Whether headers that the user gave for the first address (credentials, cookies, anything) may be
-    /// sent to the present one: scheme, host and port must be the same, and no hop in between may have
-    /// been elsewhere.
+    /// sent to the present one: scheme, host and port must be the same, no other user may be named, and no
+    /// hop in between may have been elsewhere.
     #[must_use]
     pub fn keeps_credentials(&self) -> bool {
-        self.hops.iter().all(|hop| hop.origin() == self.first.origin())
+        let is_plain = |hop: &Url| hop.username().is_empty() && hop.password().is_none();
+        self.hops.iter().all(|hop| hop.origin() == self.first.origin() && is_plain(hop))
     }
 
     /// Follows a `Location`.
@@ -140,7 +141,8 @@ mod tests {
         check("http://a/x", "http://a:81/y", Ok(("http://a:81/y", false)));
         check("http://a/x", "http://b/y", Ok(("http://b/y", false)));
         check("http://a/x", "https://a/y", Ok(("https://a/y", false)));
-        check("http://a/x", "http://u:p@a/y", Ok(("http://u:p@a/y", true)));
+        // An address that names another user is for that one.
+        check("http://a/x", "http://u:p@a/y", Ok(("http://u:p@a/y", false)));
     }
 
     #[test]

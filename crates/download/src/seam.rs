@@ -1,5 +1,7 @@
 //! The outside world: clock, chance, and which process of which boot this is.
 
+pub(crate) mod disk;
+
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::OnceLock;

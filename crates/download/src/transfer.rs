@@ -47,13 +47,13 @@ pub struct Downloader {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    client: Client,
-    files: Arc<dyn FileSystem>,
+    pub(crate) client: Client,
+    pub(crate) files: Arc<dyn FileSystem>,
     pub(crate) options: FetchOptions,
     memory: Budget,
     pub(crate) pressure: Pressure,
-    sites: Arc<Sites>,
-    counters: Arc<Counters>,
+    pub(crate) sites: Arc<Sites>,
+    pub(crate) counters: Arc<Counters>,
     publisher: Arc<Publisher>,
     /// The boot of the machine.
     boot: Option<String>,

@@ -38,6 +38,7 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite { name: "bandwidth", target: Target::Bin("suite-bandwidth"), budget_s: 30 },
     Suite { name: "memory", target: Target::Bin("suite-memory"), budget_s: 20 },
     Suite { name: "storage", target: Target::Bin("suite-storage"), budget_s: 25 },
+    Suite { name: "scale", target: Target::Bin("suite-scale"), budget_s: 25 },
     Suite { name: "stream", target: Target::Bin("suite-stream"), budget_s: 75 },
     Suite { name: "micro", target: Target::Bench("micro"), budget_s: 25 },
 ];

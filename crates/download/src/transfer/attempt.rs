@@ -162,7 +162,8 @@ impl<'a> Attempt<'a> {
         let permit = self.asker.site().connections.acquire().await;
         let range = range.filter(|_| manner.ranges);
         let answer = self.asker.ask(range, &known).await.map_err(missed)?;
-        let (opened, validator) = opened(answer, permit);
+        let (opened, validator) = opened(answer, permit, self.job.bytes);
+        self.check_length(&opened)?;
         if let (None, Some(total @ ..=FIRST_BYTES)) = (&store, opened.total)
             && opened.is_all()
         {
@@ -248,6 +249,18 @@ impl<'a> Attempt<'a> {
         Ok(self.fetched(&received, how))
     }
 
+    /// Holds what is announced against what was asked for, before anything of it is fetched.
+    fn check_length(&self, opened: &Opened) -> Result<(), Missed> {
+        match (self.job.bytes, opened.total) {
+            (Some(expected), Some(total)) if expected != total => {
+                let message = format!("expected {expected} B, and {total} B are announced");
+                let error = Error::new(ErrorKind::Integrity, message);
+                Err(Missed::Restart { ranges: true, error })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Holds what was received against what was asked for.
     pub(super) fn check(&self, received: &Received) -> Result<(), Error> {
         match self.job.digest {
@@ -278,13 +291,13 @@ fn first_missing(ledger: &Ledger, validator: &Validator) -> Option<ByteRange> {
 }
 
 /// What an answer brings, and the marks it bears.
-fn opened(answer: Answer, permit: AdaptivePermit) -> (Opened, Validator) {
+fn opened(answer: Answer, permit: AdaptivePermit, expected: Option<u64>) -> (Opened, Validator) {
     let (total, first, validator) = match answer {
         Answer::Part { body, range, validator } => {
             (validator.total(), Some((range, body)), validator)
         }
         Answer::Whole { body, validator } => {
-            let total = validator.total();
+            let total = validator.total().or(expected);
             let all = ByteRange::new(0, total.unwrap_or(u64::MAX));
             (total, all.map(|range| (range, body)), validator)
         }

@@ -11,7 +11,14 @@ mod kernel_real_time;
 mod links_real_time;
 mod many;
 #[cfg(feature = "cli")]
+mod model_program;
+mod models;
+#[cfg(feature = "cli")]
 mod program;
 mod resume;
+mod shelf;
 mod signed;
+#[cfg(feature = "cli")]
+mod sync_real_time;
+mod upkeep;
 mod world;

@@ -11,10 +11,11 @@ pub(crate) const TERMINATED: u8 = 143;
 pub(crate) fn code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::NotFound => 3,
-        ErrorKind::NotAllowed => 4,
+        ErrorKind::NotAllowed | ErrorKind::Gated => 4,
         ErrorKind::Integrity => 5,
         ErrorKind::Disk => 6,
         ErrorKind::Network => 7,
+        ErrorKind::Offline => 8,
         _ => 1,
     }
 }
@@ -31,9 +32,11 @@ pub(crate) fn name(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::NotFound => "not_found",
         ErrorKind::NotAllowed => "unauthorized",
+        ErrorKind::Gated => "gated",
         ErrorKind::Integrity => "integrity",
         ErrorKind::Disk => "disk",
         ErrorKind::Network => "network",
+        ErrorKind::Offline => "offline",
         _ => "other",
     }
 }
@@ -41,8 +44,12 @@ pub(crate) fn name(kind: ErrorKind) -> &'static str {
 /// What to do about a failure.
 pub(crate) fn advice(kind: ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::NotFound => "check the address",
-        ErrorKind::NotAllowed => "check the address, and give credentials with --header",
+        ErrorKind::NotFound => "check what was asked for",
+        ErrorKind::NotAllowed => {
+            "check the address, and give credentials with --header or --token-file"
+        }
+        ErrorKind::Gated => "give the token with --token-file or HF_TOKEN",
+        ErrorKind::Offline => "run it once without --offline",
         ErrorKind::Integrity => "nothing was published; check the digest, or ask whoever serves it",
         ErrorKind::Disk => "make room or choose another folder; run again, it goes on where it was",
         ErrorKind::Network => "run again, it goes on where it was",

@@ -8,12 +8,11 @@ use download::Traffic;
 use memory::files::{FileError, FileSystem, OsFiles};
 use memory::{FileWriter, WriteOptions};
 
+use crate::watch::Told;
+
 /// Writes the file.
-pub(crate) fn write(
-    path: &Path,
-    (n_done, n_failed, bytes, seconds): (usize, usize, u64, f64),
-    traffic: &Traffic,
-) -> Result<(), FileError> {
+pub(crate) fn write(path: &Path, told: &impl Told, traffic: &Traffic) -> Result<(), FileError> {
+    let (n_done, n_failed, bytes, seconds) = told.figures();
     let mut text = String::new();
     let mut metric = |name: &str, kind: &str, help: &str, value: String| {
         // Writing to a string cannot fail.
@@ -35,6 +34,9 @@ pub(crate) fn write(
     counter("stalls_total", "Replies that stopped coming.", traffic.stalls);
     counter("connections_opened_total", "Connections opened.", traffic.opened);
     counter("connections_reused_total", "Requests over an open connection.", traffic.reused);
+    for (name, help, value) in told.gauges() {
+        metric(name, "gauge", help, value.to_string());
+    }
     metric("duration_seconds", "gauge", "Time since the start.", format!("{seconds:.3}"));
     let files: Arc<dyn FileSystem> = Arc::new(OsFiles::new());
     let writer = FileWriter::create(&files, path, WriteOptions::default())?;

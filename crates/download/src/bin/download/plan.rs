@@ -44,7 +44,7 @@ pub(crate) fn jobs(get: &Get) -> Result<Vec<Job>, String> {
 }
 
 /// Reads a URL. Errors do not repeat it: its query may be a secret.
-fn parse_url(text: &str) -> Result<Url, String> {
+pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("no URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("`{}:` is not supported, only http and https", url.scheme()));
@@ -138,7 +138,7 @@ fn check_targets(jobs: &[Job]) -> Result<(), String> {
 }
 
 /// Reads headers. Errors do not repeat their values: those may be secrets.
-fn read_headers(given: &[String]) -> Result<headers::HeaderMap, String> {
+pub(crate) fn read_headers(given: &[String]) -> Result<headers::HeaderMap, String> {
     let mut lines = Vec::new();
     for text in given {
         match text.strip_prefix('@') {

@@ -1,14 +1,15 @@
 //! What a run tells: paths or events on stdout, bars or lines on stderr.
 
-use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use download::{Digest, Error, Event, Fetched, How, Job, Traffic, Verified, told};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::{Value, json};
+use download::{Error, Event, Fetched, Job, Traffic, Verified};
+use indicatif::ProgressBar;
+use serde_json::json;
 
 use crate::exit;
+use crate::voice::{Voice, file_event};
+use crate::watch::Told;
 
 /// Without a terminal a line is written this often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -20,9 +21,7 @@ const ALL_BAR: &str = "{msg:30!} {bar:24} {pos}/{len} files  {elapsed}";
 /// Tells of one run.
 pub(crate) struct Teller {
     state: Mutex<State>,
-    json: bool,
-    bars: Option<MultiProgress>,
-    start: Instant,
+    voice: Voice,
 }
 
 struct State {
@@ -56,15 +55,9 @@ struct File {
 
 impl Teller {
     pub(crate) fn new(jobs: &[Job], json: bool) -> Self {
-        let start = Instant::now();
-        let bars = std::io::stderr()
-            .is_terminal()
-            .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
-        let all = bars.as_ref().filter(|_| 1 < jobs.len()).map(|bars| {
-            let bar = bars.add(ProgressBar::new(jobs.len() as u64));
-            bar.set_style(style(ALL_BAR));
-            bar.with_message("all")
-        });
+        let (voice, start) = (Voice::new(json), Instant::now());
+        let has_many = 1 < jobs.len();
+        let all = has_many.then(|| voice.bar(jobs.len() as u64, ALL_BAR, "all")).flatten();
         let file = |job: &Job| {
             let path = job.target.display().to_string();
             File { path, total: None, done: 0, bar: None }
@@ -82,7 +75,7 @@ impl Teller {
             line_at: start + LINE_EVERY,
             all,
         };
-        Self { state: Mutex::new(state), json, bars, start }
+        Self { state: Mutex::new(state), voice }
     }
 
     /// Takes note of what happens to a file.
@@ -98,24 +91,7 @@ impl Teller {
                 }
                 state.done_bytes = (state.done_bytes + done_bytes).saturating_sub(before);
             }
-            Event::Retry { attempt, wait, reason } => {
-                let path = &state.files[k].path;
-                let wait_ms = wait.as_millis() as u64;
-                self.print(&json!({ "event": "retry", "path": path, "attempt": attempt,
-                    "wait_ms": wait_ms, "reason": reason }));
-                self.say(&format!("retry {attempt} of {path} in {wait_ms} ms: {reason}"));
-            }
-            Event::Restart { reason } => {
-                let path = &state.files[k].path;
-                self.print(&json!({ "event": "retry", "path": path, "attempt": 1, "wait_ms": 0,
-                    "reason": format!("begun anew: {reason}") }));
-                self.say(&format!("{path} is begun anew: {reason}"));
-            }
-            Event::Waiting => {
-                let path = &state.files[k].path;
-                self.say(&format!("{path}: another process fetches it, waiting for that"));
-            }
-            _ => {}
+            event => self.voice.delay(&state.files[k].path, &event),
         }
     }
 
@@ -132,12 +108,11 @@ impl Teller {
         let begun = bytes - fetch_bytes;
         let file = &mut state.files[k];
         let before = std::mem::replace(&mut file.done, begun);
-        if let (Some(bars), None) = (&self.bars, &file.bar) {
-            let bar = bars.add(ProgressBar::new(bytes));
-            bar.set_style(style(FILE_BAR));
-            bar.set_message(name);
+        if file.bar.is_none() {
+            file.bar = self.voice.bar(bytes, FILE_BAR, &name);
+        }
+        if let Some(bar) = &file.bar {
             bar.set_position(begun);
-            file.bar = Some(bar);
         }
         state.done_bytes = (state.done_bytes + begun).saturating_sub(before);
         if state.n_unplanned == 0 {
@@ -150,7 +125,7 @@ impl Teller {
             return;
         }
         let Plan { bytes, fetch_files, fetch_bytes } = state.planned;
-        self.print(&json!({ "event": "plan", "files": state.files.len(), "bytes": bytes,
+        self.voice.print(&json!({ "event": "plan", "files": state.files.len(), "bytes": bytes,
             "fetch_files": fetch_files, "fetch_bytes": fetch_bytes, "linked_files": 0 }));
     }
 
@@ -188,40 +163,46 @@ impl Teller {
         state.n_done += 1;
         state.codes.push(exit::OK);
         if fetched.verified == Verified::Length {
-            self.say(&format!("unverified: {path} (no digest is known; its length is right)"));
+            self.voice
+                .say(&format!("unverified: {path} (no digest is known; its length is right)"));
         }
-        if !self.json {
-            self.write(&path);
-        }
-        let how = match fetched.how {
-            How::Resumed => "resumed",
-            How::Unchanged => "unchanged",
-            _ => "fetched",
-        };
-        let verified = match (fetched.verified, fetched.digest) {
-            (Verified::Digest, Digest::Sha256(_)) => "sha256",
-            (Verified::Digest, _) => "git-sha1",
-            _ => "length",
-        };
-        self.print(&json!({ "event": "file", "path": path, "bytes": fetched.bytes,
-            "fetched_bytes": fetched.fetched_bytes, "hedged_bytes": fetched.hedged_bytes,
-            "digest": format!("{:?}", fetched.digest), "verified": verified, "how": how }));
+        self.voice.result(&path);
+        self.voice.print(&file_event(&path, fetched));
     }
 
     fn failed(&self, state: &mut State, k: usize, error: &Error) {
-        let kind = error.kind();
-        state.codes.push(exit::code(kind));
+        state.codes.push(exit::code(error.kind()));
         if state.files[k].total.is_none() {
             state.n_unplanned -= 1;
         }
-        let message = told(error);
-        self.say(&format!("error: {message}; {}", exit::advice(kind)));
-        self.print(&json!({ "event": "error", "kind": exit::name(kind), "object": error.object(),
-            "path": state.files[k].path, "message": message }));
+        self.voice.failure(error, &state.files[k].path);
     }
 
-    /// Tells how far it is; to be called once a second.
-    pub(crate) fn tick(&self) {
+    fn progress(&self, state: &State, bytes_per_s: u64) {
+        let total_bytes = (state.n_unplanned == 0).then_some(state.planned.bytes);
+        self.voice.print(&json!({ "event": "progress", "done_bytes": state.done_bytes,
+            "total_bytes": total_bytes, "bytes_per_s": bytes_per_s }));
+    }
+
+    /// Tells the end and returns the exit code.
+    pub(crate) fn end(&self, traffic: &Traffic, signal: Option<u8>) -> u8 {
+        let mut state = self.lock();
+        let code =
+            signal.unwrap_or_else(|| exit::worst(state.codes.iter().copied().filter(|&c| c != 0)));
+        self.tell_plan(&mut state);
+        let seconds = self.voice.elapsed().as_secs_f64().max(1e-3);
+        self.progress(&state, (state.done_bytes as f64 / seconds) as u64);
+        self.voice.end(code, signal, (state.n_done, state.done_bytes), traffic);
+        code
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it is held")
+    }
+}
+
+impl Told for Teller {
+    fn tick(&self) {
         let mut state = self.lock();
         if state.n_unplanned < state.files.len() {
             self.tell_plan(&mut state);
@@ -232,85 +213,22 @@ impl Teller {
         let seconds = now.duration_since(at).as_secs_f64().max(1e-3);
         let bytes_per_s = state.done_bytes.saturating_sub(before) as f64 / seconds;
         self.progress(&state, bytes_per_s as u64);
-        if self.bars.is_none() && state.line_at <= now {
+        if !self.voice.has_bars() && state.line_at <= now {
             state.line_at = now + LINE_EVERY;
             let (done, total) = (state.done_bytes as f64 / 1e6, state.planned.bytes as f64 / 1e6);
             let files = format!("{} of {} files", state.n_done, state.files.len());
             let rate = bytes_per_s / 1e6;
-            self.say(&format!("{done:.1} of {total:.1} MB, {files}, {rate:.1} MB/s"));
+            self.voice.say(&format!("{done:.1} of {total:.1} MB, {files}, {rate:.1} MB/s"));
         }
     }
 
-    fn progress(&self, state: &State, bytes_per_s: u64) {
-        let total_bytes = (state.n_unplanned == 0).then_some(state.planned.bytes);
-        self.print(&json!({ "event": "progress", "done_bytes": state.done_bytes,
-            "total_bytes": total_bytes, "bytes_per_s": bytes_per_s }));
+    fn say(&self, line: &str) {
+        self.voice.say(line);
     }
 
-    /// Tells the end and returns the exit code.
-    pub(crate) fn end(&self, traffic: &Traffic, signal: Option<u8>) -> u8 {
-        let mut state = self.lock();
-        let code =
-            signal.unwrap_or_else(|| exit::worst(state.codes.iter().copied().filter(|&c| c != 0)));
-        self.tell_plan(&mut state);
-        let seconds = self.start.elapsed().as_secs_f64().max(1e-3);
-        self.progress(&state, (state.done_bytes as f64 / seconds) as u64);
-        let status = match (signal, code) {
-            (Some(_), _) => "interrupted",
-            (None, exit::OK) => "done",
-            _ => "failed",
-        };
-        self.print(&json!({ "event": "end", "status": status, "exit_code": code,
-            "files": state.n_done, "bytes": state.done_bytes, "fetched_bytes": traffic.fetched_bytes,
-            "hedged_bytes": traffic.hedged_bytes, "requests": traffic.requests,
-            "opened": traffic.opened, "reused": traffic.reused, "retries": traffic.retries,
-            "stalls": traffic.stalls, "recycled": traffic.recycled }));
-        if signal.is_some() {
-            self.say("interrupted; run again, it goes on where it was");
-        }
-        if let Some(bars) = &self.bars {
-            // What cannot be cleared stays on the screen.
-            let _ = bars.clear();
-        }
-        code
-    }
-
-    /// What a metrics file tells: files done, files failed, bytes, seconds.
-    pub(crate) fn figures(&self) -> (usize, usize, u64, f64) {
+    fn figures(&self) -> (usize, usize, u64, f64) {
         let state = self.lock();
         let n_failed = state.codes.iter().filter(|&&code| code != exit::OK).count();
-        (state.n_done, n_failed, state.done_bytes, self.start.elapsed().as_secs_f64())
+        (state.n_done, n_failed, state.done_bytes, self.voice.elapsed().as_secs_f64())
     }
-
-    fn print(&self, event: &Value) {
-        if !self.json {
-            return;
-        }
-        let mut event = event.clone();
-        event["t_ms"] = (self.start.elapsed().as_millis() as u64).into();
-        self.write(&event.to_string());
-    }
-
-    /// A line on stdout. A reader that has gone is no reason to stop.
-    fn write(&self, line: &str) {
-        let mut stdout = std::io::stdout().lock();
-        let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
-    }
-
-    /// A line on stderr, above the bars.
-    pub(crate) fn say(&self, line: &str) {
-        let line = line.replace(|c: char| c.is_control(), " ");
-        let _ = match &self.bars {
-            Some(bars) => bars.println(line),
-            None => writeln!(std::io::stderr(), "{line}"),
-        };
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it is held")
-    }
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the templates above are right")
 }

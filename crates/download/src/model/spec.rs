@@ -1,0 +1,139 @@
+//! What to have of which model. Pure.
+
+use std::path::PathBuf;
+
+use url::Url;
+
+use super::select::Selection;
+use crate::hub::{Commit, Entry, RepoId, Revision};
+
+/// What to have of which model, and where.
+///
+/// # Examples
+///
+/// ```
+/// use download::ModelSpec;
+///
+/// let spec: ModelSpec = "org/tiny@v1.0".parse()?;
+/// assert_eq!("org/tiny@v1.0", spec.name());
+/// # Ok::<(), download::IdError>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ModelSpec {
+    /// Where it comes from.
+    pub source: ModelSource,
+    /// Which of its files.
+    pub selection: Selection,
+    /// A folder of its own, in which the files have their names; `None` for the cache.
+    pub target: Option<PathBuf>,
+}
+
+/// Where a model comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ModelSource {
+    /// A repository of the hub.
+    Hub {
+        /// Which.
+        repo: RepoId,
+        /// Which state of it.
+        revision: Revision,
+        /// What that state is, where it is known already: then the hub is not asked.
+        pinned: Option<Pinned>,
+    },
+    /// Files of a plain web server, beneath an address.
+    Web {
+        /// The address.
+        url: Url,
+        /// The files.
+        files: Vec<Entry>,
+    },
+}
+
+/// A commit with its files.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pinned {
+    /// The commit.
+    pub commit: Commit,
+    /// The files.
+    pub files: Vec<Entry>,
+}
+
+impl ModelSpec {
+    /// All of a repository's files that are worth having, in the cache.
+    #[must_use]
+    pub fn new(repo: RepoId, revision: Revision) -> Self {
+        let source = ModelSource::Hub { repo, revision, pinned: None };
+        Self { source, selection: Selection::default(), target: None }
+    }
+
+    /// Returns what people call it: `ORG/NAME`, with `@REVISION` unless that is `main`; or the address
+    /// without its query.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.source {
+            ModelSource::Hub { repo, revision, .. } if *revision == Revision::default() => {
+                repo.to_string()
+            }
+            ModelSource::Hub { repo, revision, .. } => format!("{repo}@{revision}"),
+            ModelSource::Web { url, .. } => {
+                format!("{}{}", url.origin().ascii_serialization(), url.path())
+            }
+        }
+    }
+
+    /// What tells one wish from another: two that are the same are one transfer.
+    pub(crate) fn key(&self) -> String {
+        let globs = |globs: &[super::Glob]| {
+            globs.iter().map(super::Glob::as_str).collect::<Vec<_>>().join("\u{1f}")
+        };
+        let Selection { include, exclude, all_formats, allow_pickle } = &self.selection;
+        let target = self.target.as_ref().map(|path| path.display().to_string());
+        [
+            self.name(),
+            globs(include),
+            globs(exclude),
+            format!("{all_formats} {allow_pickle}"),
+            target.unwrap_or_default(),
+        ]
+        .join("\u{1e}")
+    }
+}
+
+impl std::str::FromStr for ModelSpec {
+    type Err = crate::hub::IdError;
+
+    /// Reads `ORG/NAME` or `ORG/NAME@REVISION`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (repo, revision) = match text.split_once('@') {
+            Some((repo, revision)) => (repo, revision.parse()?),
+            None => (text, Revision::default()),
+        };
+        Ok(Self::new(repo.parse()?, revision))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_named_with_its_revision() {
+        for text in ["gpt2", "org/tiny@refs/pr/1"] {
+            assert_eq!(text, text.parse::<ModelSpec>().unwrap().name());
+        }
+        assert_eq!("org/tiny", "org/tiny@main".parse::<ModelSpec>().unwrap().name());
+        for text in ["org/tiny@", "@main", "org/tiny@../x"] {
+            assert!(text.parse::<ModelSpec>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn different_wishes_have_different_keys() {
+        let plain: ModelSpec = "a".parse().unwrap();
+        let other = ModelSpec { target: Some("t".into()), ..plain.clone() };
+        assert_ne!(plain.key(), other.key());
+        let selection = Selection { all_formats: true, ..Selection::default() };
+        assert_ne!(plain.key(), ModelSpec { selection, ..plain.clone() }.key());
+    }
+}

@@ -1,0 +1,144 @@
+//! What is kept of a cache: verified, healed, listed, cleaned up.
+
+use std::time::Duration;
+
+use download::{FindingFault, GcOptions, ModelSpec, collect, list, verify};
+use testkit::HubFile;
+
+use crate::shelf::{COMMIT, Shelf, WEIGHTS, WEIGHTS_PATH, repo};
+
+const NOTHING_SPARED: GcOptions = GcOptions {
+    max_age: None,
+    max_bytes: None,
+    grace: Duration::ZERO,
+    partial_age: Duration::ZERO,
+    dry_run: false,
+};
+
+#[test]
+fn what_is_wrong_is_found_and_healed_by_fetching_that_alone() {
+    let shelf = Shelf::new(vec![repo("org/a", 1)]);
+    let here = shelf.ensure("org/a").unwrap();
+    let model = shelf.cache().root().join("models--org--a");
+    assert!(verify(&model).unwrap()[0].findings.is_empty());
+    let weights = shelf.weights("org/a");
+    let mut flipped = std::fs::read(&weights).unwrap();
+    flipped[1_234_567] ^= 0x40;
+    std::fs::write(&weights, flipped).unwrap();
+    let tokenizer = here.path.join("tokenizer.json").canonicalize().unwrap();
+    std::fs::write(&tokenizer, "{").unwrap();
+    std::fs::remove_file(here.path.join("config.json").canonicalize().unwrap()).unwrap();
+
+    let found = &verify(&model).unwrap()[0];
+    let missing =
+        found.findings.iter().filter(|finding| finding.fault == FindingFault::Missing).count();
+    assert_eq!((3, 3, 1), (found.files, found.findings.len(), missing));
+    assert_eq!(
+        1,
+        verify(&here.path.join(WEIGHTS_PATH)).unwrap()[0].findings.len(),
+        "of the one file"
+    );
+    shelf.reset();
+    let repaired =
+        shelf.run(async |models: download::Models| models.repair(found, |_| {}).await.unwrap());
+    assert_eq!((3, 3), (repaired, shelf.resolves() as usize));
+    assert!(verify(shelf.cache().root()).unwrap()[0].findings.is_empty());
+    shelf.reset();
+    shelf.ensure("org/a").unwrap();
+    assert_eq!(1, shelf.requests(), "what was verified need not be fetched or hashed again");
+}
+
+#[test]
+fn a_folder_of_its_own_is_verified_and_healed_too() {
+    let shelf = Shelf::new(vec![repo("org/a", 1).with(HubFile::text("unwanted.bin", "x"))]);
+    let target = shelf.folder().join("local");
+    let spec = ModelSpec {
+        target: Some(target.clone()),
+        ..ModelSpec::new("org/a".parse().unwrap(), "main".parse().unwrap())
+    };
+    shelf.ensure_spec(&spec).unwrap();
+    std::fs::write(target.join("config.json"), "spoiled").unwrap();
+    let found = &verify(&target).unwrap()[0];
+    assert_eq!((3, 1), (found.files, found.findings.len()));
+    shelf.run(async |models: download::Models| models.repair(found, |_| {}).await.unwrap());
+    assert!(verify(&target).unwrap()[0].findings.is_empty());
+    assert!(verify(shelf.folder()).is_err(), "nothing is known of that folder");
+}
+
+#[test]
+fn models_are_listed() {
+    let shelf = Shelf::new(vec![repo("org/a", 1), repo("org/b", 2)]);
+    shelf.ensure("org/a").unwrap();
+    shelf.ensure("org/b").unwrap();
+    std::fs::remove_file(shelf.weights("org/b")).unwrap();
+    let models = list(&shelf.cache());
+    let told: Vec<_> = models
+        .iter()
+        .map(|model| (model.repo.as_str(), model.revisions[0].files, model.revisions[0].missing))
+        .collect();
+    assert_eq!(vec![("org/a", 3, 0), ("org/b", 3, 1)], told);
+    assert_eq!(["main"], *models[0].revisions[0].references);
+    assert!(WEIGHTS < models[0].bytes);
+}
+
+#[test]
+fn what_nothing_refers_to_is_taken_away_and_the_rest_stays() {
+    let shelf = Shelf::new(vec![repo("org/a", 1)]);
+    shelf.ensure("org/a").unwrap();
+    let blobs = shelf.cache().repo(&"org/a".parse().unwrap()).blobs();
+    let (orphan, partial) = (blobs.join("ab".repeat(32)), blobs.join("cd.12345678.incomplete"));
+    std::fs::write(&orphan, "orphan").unwrap();
+    std::fs::write(&partial, "partial").unwrap();
+    let careful = collect(&shelf.cache(), &GcOptions::default()).unwrap();
+    assert!(careful.removed.is_empty(), "they are too young");
+    let dry = collect(&shelf.cache(), &GcOptions { dry_run: true, ..NOTHING_SPARED }).unwrap();
+    assert_eq!((2, true), (dry.removed.len(), orphan.exists()));
+    let done = collect(&shelf.cache(), &NOTHING_SPARED).unwrap();
+    assert_eq!((dry.removed, 13), (done.removed, done.freed_bytes));
+    assert!(!orphan.exists() && !partial.exists());
+    shelf.reset();
+    assert_eq!(3, shelf.ensure("org/a").unwrap().unchanged);
+}
+
+#[test]
+fn a_model_that_is_not_used_is_taken_away_whole() {
+    let shelf = Shelf::new(vec![repo("org/a", 1), repo("org/b", 2)]);
+    shelf.ensure("org/a").unwrap();
+    shelf.ensure("org/b").unwrap();
+    let old = std::time::SystemTime::now() - Duration::from_secs(1000);
+    for entry in shelf.cache().repo(&"org/a".parse().unwrap()).blobs().read_dir().unwrap() {
+        let file = std::fs::File::options().append(true).open(entry.unwrap().path()).unwrap();
+        file.set_times(std::fs::FileTimes::new().set_accessed(old).set_modified(old)).unwrap();
+    }
+    let snapshot = shelf.cache().repo(&"org/a".parse().unwrap()).snapshot(&COMMIT.parse().unwrap());
+    let folder = std::fs::File::open(snapshot).unwrap();
+    folder.set_times(std::fs::FileTimes::new().set_accessed(old).set_modified(old)).unwrap();
+    let options = GcOptions { max_bytes: Some(WEIGHTS + 1000), ..GcOptions::default() };
+    collect(&shelf.cache(), &options).unwrap();
+    let left: Vec<_> =
+        list(&shelf.cache()).into_iter().map(|model| model.repo.to_string()).collect();
+    assert_eq!(["org/b"], *left);
+    assert!(!shelf.cache().root().join("models--org--a").exists());
+    assert_eq!(0, shelf.ensure("org/a").unwrap().unchanged, "and can be had again");
+}
+
+/// Somebody brings a file of the model: with our sign, or with the lock of the hub's own library.
+#[test]
+fn what_is_in_use_is_left_alone() {
+    let shelf = Shelf::new(vec![repo("org/a", 1)]);
+    shelf.ensure("org/a").unwrap();
+    let repo = shelf.cache().repo(&"org/a".parse().unwrap());
+    let orphan = repo.blobs().join("ab".repeat(32));
+    std::fs::write(&orphan, "orphan").unwrap();
+    let all = GcOptions { max_age: Some(Duration::ZERO), max_bytes: Some(0), ..NOTHING_SPARED };
+    let sign = repo.folder().join(".download/use");
+    let lock = shelf.cache().root().join(format!(".locks/models--org--a/{}.lock", "ab".repeat(32)));
+    for path in [sign, lock] {
+        let held = std::fs::File::options().append(true).create(true).open(&path).unwrap();
+        held.lock_shared().unwrap();
+        let done = collect(&shelf.cache(), &all).unwrap();
+        assert!(done.removed.is_empty() && orphan.exists(), "{}", path.display());
+    }
+    let done = collect(&shelf.cache(), &all).unwrap();
+    assert!(!orphan.exists() && !done.removed.is_empty());
+}
