@@ -17,6 +17,7 @@ use inference_bench::{CaseRecord, Verdict, exit, process};
 
 use crate::cargo::{output_of_git, root};
 use crate::steps::{Failure, say};
+use build::Profile;
 use noise::Busy;
 use program::{Listed, Program};
 use screen::Screen;
@@ -183,7 +184,8 @@ fn measure(options: &Options) -> Result<Report, Stop> {
 /// Builds the suites that were asked for and asks them for their cases.
 fn choose(options: &Options, signals: &Signals) -> Result<Vec<Chosen>, Stop> {
     let suites = suites::named(&options.suites).map_err(Stop::Usage)?;
-    let programs = build::build(&suites, signals).map_err(Stop::Broken)?;
+    let profile = if options.mode == Mode::Smoke { Profile::Dev } else { Profile::Release };
+    let programs = build::build(&suites, profile, signals).map_err(Stop::Broken)?;
     let mut all = Vec::new();
     for suite in suites {
         let program = programs.of(suite);
