@@ -74,7 +74,7 @@ fn disconnect(context: &Context) -> CaseRecord {
     }
     let told_ms = gone.elapsed().as_secs_f64() * 1e3;
     let limit = Limit::at_most(TOLD_MS_MAX);
-    let mut record = context.judged("ms", told_ms, streams as u64, Some(limit));
+    let mut record = context.mode.judged("ms", told_ms, streams as u64, Some(limit));
     sleep(INTERVAL);
     let running = metric(serving.address, "vllm:num_requests_running");
     if !told(all) || running != 0.0 {
@@ -95,7 +95,7 @@ fn frozen(context: &Context) -> CaseRecord {
     let beside = read(&mut client, stall + context.seconds(1.5));
     let after = serving.used().expect("the server lives").rss_bytes;
     let ratio = beside.late_us(0.5) / alone.late_us(0.5);
-    let mut record = context.judged("ratio", ratio, beside.tokens, Some(Limit::at_most(1.1)));
+    let mut record = context.mode.judged("ratio", ratio, beside.tokens, Some(Limit::at_most(1.1)));
     let gap_ms = INTERVAL.as_secs_f64() * 1e3 + beside.late_us(1.0) / 1e3;
     let stalled = metric(serving.address, "stream_stalled_total");
     let added = after.saturating_sub(before);
@@ -135,7 +135,7 @@ fn overload(context: &Context) -> CaseRecord {
     refused_ms.sort_unstable_by(f64::total_cmp);
     let p99 = refused_ms[refused_ms.len() * 99 / 100];
     let limit = Limit::at_most(REFUSED_MS_MAX);
-    let mut record = context.judged("ms", p99, refusals, Some(limit));
+    let mut record = context.mode.judged("ms", p99, refusals, Some(limit));
     record.beside.insert("p50_ms".to_owned(), refused_ms[refused_ms.len() / 2]);
     require_all(&mut record, outcome.wrong);
     if 0 < others {
@@ -160,7 +160,7 @@ fn drain(context: &Context) -> CaseRecord {
     let expected = STREAMS as u64 * TOKENS;
     let missing = expected - (first.tokens + rest.tokens).min(expected);
     let limit = Limit::at_most(0.0);
-    let mut record = context.judged("tokens", missing as f64, expected, Some(limit));
+    let mut record = context.mode.judged("tokens", missing as f64, expected, Some(limit));
     record.beside.insert("drained_ms".to_owned(), stopped.elapsed().as_secs_f64() * 1e3);
     require_all(&mut record, first.wrong + rest.wrong);
     if !finished || rest.done != STREAMS {
@@ -192,7 +192,7 @@ fn flood_ttft(context: &Context) -> CaseRecord {
         ttft_ms
     });
     ttft_ms.sort_unstable_by(f64::total_cmp);
-    let mut record = context.judged("ms", ttft_ms[ttft_ms.len() / 2], requests, None);
+    let mut record = context.mode.judged("ms", ttft_ms[ttft_ms.len() / 2], requests, None);
     record.beside.insert("max_ms".to_owned(), ttft_ms[ttft_ms.len() - 1]);
     record
 }

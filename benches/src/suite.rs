@@ -56,14 +56,16 @@ impl Context {
             Mode::Stress => 10.0 * quick,
         })
     }
+}
 
-    /// A record with its value, judged where the run was long enough for that.
+impl Mode {
+    /// A record with its value, judged where the run is long enough for that.
     #[must_use]
-    pub fn judged(&self, unit: &str, value: f64, n: u64, limit: Option<Limit>) -> CaseRecord {
+    pub fn judged(self, unit: &str, value: f64, n: u64, limit: Option<Limit>) -> CaseRecord {
         let mut record = CaseRecord::new("", unit);
         (record.n, record.value) = (n, Some(value));
-        // A third of a second is enough to run, not to judge.
-        if let Some(limit) = limit.filter(|_| self.mode != Mode::Pair) {
+        // One side of a pair lasts long enough to run, not to be judged.
+        if let Some(limit) = limit.filter(|_| self != Self::Pair) {
             record.judge(limit);
         }
         record

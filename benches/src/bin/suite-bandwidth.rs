@@ -105,21 +105,11 @@ fn precision(mode: Mode, point: Point) -> Precision {
     })
 }
 
-fn judged(unit: &str, value: f64, limit: Limit, mode: Mode) -> CaseRecord {
-    let mut record = CaseRecord::new("", unit);
-    (record.n, record.value) = (1, Some(value));
-    // A tenth of a second is a few requests at the low rates: enough to run, not to judge.
-    if mode != Mode::Pair {
-        record.judge(limit);
-    }
-    record
-}
-
 /// The mean error of the rate, in percent, whichever its sign.
 fn error(context: &Context, rate: u64, n_tasks: usize) -> CaseRecord {
     let precision = precision(context.mode, Point::at(rate, n_tasks));
     let percent = (100.0 * precision.error).abs();
-    judged("%", percent, Limit::at_most(ERROR_PCT_MAX), context.mode)
+    context.mode.judged("%", percent, 1, Some(Limit::at_most(ERROR_PCT_MAX)))
 }
 
 /// The mean error at the client, in percent: files that share a rate, fetched over loopback.
@@ -141,7 +131,7 @@ fn socket_error(context: &Context, rate: u64, n_files: u64) -> CaseRecord {
     assert_eq!(0, world.wrong(&brought), "files are wrong");
     let ideal = rate.tokens_in(Duration::from_secs(1)) as f64;
     let percent = 100.0 * (brought.rate().unwrap_or(f64::NAN) / ideal - 1.0).abs();
-    judged("%", percent, Limit::at_most(SOCKET_ERROR_PCT_MAX), context.mode)
+    context.mode.judged("%", percent, 1, Some(Limit::at_most(SOCKET_ERROR_PCT_MAX)))
 }
 
 /// Bytes over `rate · window + burst` in the worst window of 10 ms, 100 ms or 1 s.
@@ -150,7 +140,7 @@ fn socket_error(context: &Context, rate: u64, n_files: u64) -> CaseRecord {
 fn excess(context: &Context, rate: u64, n_tasks: usize) -> CaseRecord {
     let precision = precision(context.mode, Point::at(rate, n_tasks));
     let worst = precision.excess_bytes[1..].iter().copied().max().unwrap_or(0);
-    judged("bytes", worst.max(0) as f64, Limit::at_most(0.0), context.mode)
+    context.mode.judged("bytes", worst.max(0) as f64, 1, Some(Limit::at_most(0.0)))
 }
 
 /// The rate is doubled half-way, under tasks that wait: what has come by the end, against the ideal.
@@ -180,7 +170,7 @@ fn change_while_running(context: &Context) -> CaseRecord {
         let ideal = (before + 2 * after).as_secs_f64() / (last - first).as_secs_f64();
         (1.0 + precision.error) / ideal - 1.0
     });
-    judged("%", (100.0 * error).abs(), Limit::at_most(1.0), context.mode)
+    context.mode.judged("%", (100.0 * error).abs(), 1, Some(Limit::at_most(1.0)))
 }
 
 /// Three children with weights 1, 2 and 4, eight tasks each: how far the worst share is off.
@@ -217,5 +207,5 @@ fn weights(context: &Context) -> CaseRecord {
     let (total, parts) = (bytes.iter().sum::<f64>(), f64::from(WEIGHTS.iter().sum::<u32>()));
     let off = |(bytes, weight): (&f64, u32)| bytes / (total * f64::from(weight) / parts) - 1.0;
     let worst = bytes.iter().zip(WEIGHTS).map(off).map(f64::abs).fold(0.0, f64::max);
-    judged("%", 100.0 * worst, Limit::at_most(SHARE_PCT_MAX), context.mode)
+    context.mode.judged("%", 100.0 * worst, 1, Some(Limit::at_most(SHARE_PCT_MAX)))
 }

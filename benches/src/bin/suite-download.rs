@@ -149,19 +149,9 @@ fn fill(mode: Mode, line: &Line) -> (Brought, f64) {
     (brought, share)
 }
 
-fn judged(unit: &str, value: f64, limit: Limit, mode: Mode) -> CaseRecord {
-    let mut record = CaseRecord::new("", unit);
-    (record.n, record.value) = (1, Some(value));
-    // A second is the time that it takes to find out how many connections serve best.
-    if mode != Mode::Pair {
-        record.judge(limit);
-    }
-    record
-}
-
 fn link(context: &Context, line: &Line) -> CaseRecord {
     let (brought, share) = fill(context.mode, line);
-    let mut record = judged("of the link", share, Limit::at_least(SHARE_MIN), context.mode);
+    let mut record = context.mode.judged("of the link", share, 1, Some(Limit::at_least(SHARE_MIN)));
     record.bytes = Some(brought.traffic.fetched_bytes);
     let beside = [
         ("opened", brought.traffic.opened),
@@ -177,7 +167,7 @@ fn link(context: &Context, line: &Line) -> CaseRecord {
 fn uneven_tail(context: &Context) -> CaseRecord {
     let (brought, _) = fill(context.mode, &UNEVEN);
     let tail = brought.last_tenth().unwrap_or(f64::NAN);
-    judged("fair shares", tail, Limit::at_most(TAIL_MAX), context.mode)
+    context.mode.judged("fair shares", tail, 1, Some(Limit::at_most(TAIL_MAX)))
 }
 
 /// How much faster more connections are where each is capped.
@@ -193,7 +183,8 @@ fn gain(context: &Context) -> CaseRecord {
         brought.wall.as_secs_f64()
     };
     let times = [1, 2, 4, 8, 16].map(time_with);
-    let mut record = judged("x", times[0] / times[3], Limit::at_least(GAIN_MIN), context.mode);
+    let mut record =
+        context.mode.judged("x", times[0] / times[3], 1, Some(Limit::at_least(GAIN_MIN)));
     let names = [
         "connections_1_s",
         "connections_2_s",
@@ -208,7 +199,7 @@ fn gain(context: &Context) -> CaseRecord {
 
 fn none_wrong(mode: Mode, world: &World, brought: &Brought) -> CaseRecord {
     let wrong = world.wrong(brought) as f64;
-    let mut record = judged("wrong files", wrong, Limit::at_most(0.0), mode);
+    let mut record = mode.judged("wrong files", wrong, 1, Some(Limit::at_most(0.0)));
     record.beside.insert("wall_s".to_owned(), brought.wall.as_secs_f64());
     record.beside.insert("requests".to_owned(), brought.traffic.requests as f64);
     record
@@ -228,7 +219,7 @@ fn one_transfer(context: &Context) -> CaseRecord {
     assert!(brought.results.iter().all(Result::is_ok), "{:?}", brought.results);
     let sent = world.origin.stats().sent_bytes as f64 / size as f64;
     // Each may ask its first question, a mebibyte, before it sees the others.
-    judged("transfers", sent, Limit::at_most(1.2), context.mode)
+    context.mode.judged("transfers", sent, 1, Some(Limit::at_most(1.2)))
 }
 
 fn reuse(context: &Context) -> CaseRecord {
@@ -237,7 +228,7 @@ fn reuse(context: &Context) -> CaseRecord {
     assert_eq!(0, world.wrong(&brought), "files are wrong");
     let traffic = brought.traffic;
     let share = traffic.reused as f64 / traffic.requests as f64;
-    judged("of requests", share, Limit::at_least(REUSE_MIN), context.mode)
+    context.mode.judged("of requests", share, 1, Some(Limit::at_least(REUSE_MIN)))
 }
 
 /// The time with parts that fit themselves, over the time with parts of a mebibyte, on a distant link.
@@ -254,7 +245,7 @@ fn chunks(context: &Context) -> CaseRecord {
         run(options, world.jobs(link.address())).wall.as_secs_f64()
     };
     let ratio = time_with(None) / time_with(Some(1 << 20));
-    judged("x", ratio, Limit::at_most(1.0), context.mode)
+    context.mode.judged("x", ratio, 1, Some(Limit::at_most(1.0)))
 }
 
 /// How many files ended before one of a better class that waited beside them.
@@ -268,7 +259,7 @@ fn critical_first(context: &Context) -> CaseRecord {
     assert_eq!(0, world.wrong(&brought), "files are wrong");
     // The first was started before the others were there.
     let early = brought.order[1..11].iter().filter(|&&k| class(k) == 1).count();
-    judged("files", early as f64, Limit::at_most(0.0), context.mode)
+    context.mode.judged("files", early as f64, 1, Some(Limit::at_most(0.0)))
 }
 
 fn errors(context: &Context, rate: f64) -> CaseRecord {
@@ -285,7 +276,7 @@ fn timeout(context: &Context) -> CaseRecord {
     let brought = world.fetch(FetchOptions { timeout: Some(limit), ..options(4) });
     assert!(brought.results[0].is_err(), "there was no answer");
     let over = brought.wall.saturating_sub(limit).as_secs_f64() * 1e3;
-    judged("ms", over, Limit::at_most(100.0), context.mode)
+    context.mode.judged("ms", over, 1, Some(Limit::at_most(100.0)))
 }
 
 fn retries(context: &Context) -> CaseRecord {
@@ -306,7 +297,7 @@ fn per_file(context: &Context) -> CaseRecord {
         brought.wall.as_secs_f64() / count as f64
     };
     let (few, all) = (time_of(many / 10), time_of(many));
-    let mut record = judged("x", all / few, Limit::at_most(1.5), context.mode);
+    let mut record = context.mode.judged("x", all / few, 1, Some(Limit::at_most(1.5)));
     record.beside.insert("per_file_us".to_owned(), all * 1e6);
     record
 }

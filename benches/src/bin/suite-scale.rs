@@ -41,15 +41,6 @@ fn main() -> ExitCode {
     ])
 }
 
-fn judged(unit: &str, value: f64, limit: Limit, mode: Mode) -> CaseRecord {
-    let mut record = CaseRecord::new("", unit);
-    (record.n, record.value) = (1, Some(value));
-    if mode != Mode::Pair {
-        record.judge(limit);
-    }
-    record
-}
-
 /// Smaller where only the answers count.
 fn scaled(mode: Mode, count: usize) -> usize {
     if mode == Mode::Pair { count / 100 } else { count }
@@ -63,7 +54,7 @@ fn connections(context: &Context) -> CaseRecord {
     let options = download::FetchOptions { files_max: most, ..options(most) };
     let brought = world.fetch(options);
     let wrong = world.wrong(&brought) as f64;
-    let mut record = judged("wrong files", wrong, Limit::at_most(0.0), context.mode);
+    let mut record = context.mode.judged("wrong files", wrong, 1, Some(Limit::at_most(0.0)));
     let stats = world.origin.stats();
     record.beside.insert("connections_open_at_once".to_owned(), stats.connections.max_open as f64);
     record.beside.insert("files_per_s".to_owned(), 4.0 * most as f64 / brought.wall.as_secs_f64());
@@ -120,14 +111,14 @@ fn plan(url: &str) -> ExitCode {
 
 fn manifest(context: &Context, count: usize) -> CaseRecord {
     let Planned { wall_s, peak_bytes, .. } = planned(scaled(context.mode, count));
-    let mut record = judged("s", wall_s, Limit::at_most(PLAN_S_MAX), context.mode);
+    let mut record = context.mode.judged("s", wall_s, 1, Some(Limit::at_most(PLAN_S_MAX)));
     record.beside.insert("peak_rss_bytes".to_owned(), peak_bytes);
     record
 }
 
 fn manifest_memory(context: &Context) -> CaseRecord {
     let Planned { peak_bytes, .. } = planned(scaled(context.mode, 100_000));
-    judged("B", peak_bytes, Limit::at_most(PLAN_BYTES_MAX), context.mode)
+    context.mode.judged("B", peak_bytes, 1, Some(Limit::at_most(PLAN_BYTES_MAX)))
 }
 
 /// CPU seconds of the planning process per file of many, over those of a tenth as many. Not wall time: the
@@ -135,7 +126,7 @@ fn manifest_memory(context: &Context) -> CaseRecord {
 fn manifest_growth(context: &Context) -> CaseRecord {
     let count = scaled(context.mode, 100_000);
     let each = |count: usize| planned(count).cpu_s / count as f64;
-    judged("x", each(count) / each(count / 10), Limit::at_most(GROWTH_MAX), context.mode)
+    context.mode.judged("x", each(count) / each(count / 10), 1, Some(Limit::at_most(GROWTH_MAX)))
 }
 
 /// Seconds per model of a thousand in the line, over those of a hundred; beside it, when all are here
@@ -155,7 +146,7 @@ fn queued(context: &Context) -> CaseRecord {
         })
     };
     let ((few, _), (many, again)) = (each((count / 10).max(1)), each(count));
-    let mut record = judged("x", many / few, Limit::at_most(GROWTH_MAX), context.mode);
+    let mut record = context.mode.judged("x", many / few, 1, Some(Limit::at_most(GROWTH_MAX)));
     record.beside.insert("model_us".to_owned(), many * 1e6);
     record.beside.insert("finished_model_us".to_owned(), again * 1e6);
     record

@@ -14,6 +14,7 @@ use benches::stream_child::{Kind, Serving, leave_the_servers_core, serve_if_told
 use benches::stream_client::{Client, Load, Outcome, quantiles};
 use benches::stream_instrument::listen;
 use benches::suite::{self, Case, Context, Mode};
+use inference_bench::stats::median;
 use inference_bench::{CaseRecord, Limit, Verdict};
 use streaming_server::raise_open_files;
 
@@ -99,26 +100,22 @@ fn pairs(context: &Context, streams: usize, is_judged: bool) -> Vec<(Stretch, St
     (0..n_pairs).map(pair).collect()
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
-}
-
 /// Received less due: the median beside the reference's.
 fn paced_latency(context: &Context, streams: usize, ratio_max: Option<f64>) -> CaseRecord {
     let pairs = pairs(context, streams, streams == 1 || ratio_max.is_some());
     let of = |stretch: &Stretch, q| stretch.outcome.late_us(q);
-    let ratio =
-        median(pairs.iter().map(|(ours, direct)| of(ours, 0.5) / of(direct, 0.5)).collect());
-    let added =
-        median(pairs.iter().map(|(ours, direct)| of(ours, 0.5) - of(direct, 0.5)).collect());
+    let ratio = median(
+        &pairs.iter().map(|(ours, direct)| of(ours, 0.5) / of(direct, 0.5)).collect::<Vec<_>>(),
+    );
+    let added = median(
+        &pairs.iter().map(|(ours, direct)| of(ours, 0.5) - of(direct, 0.5)).collect::<Vec<_>>(),
+    );
     let n = pairs.iter().map(|(ours, _)| ours.outcome.tokens).sum();
     // One stream's time is that of waking threads: a difference is told, not a ratio.
     let mut record = if streams == 1 {
-        context.judged("µs", added, n, Some(Limit::at_most(100.0)))
+        context.mode.judged("µs", added, n, Some(Limit::at_most(100.0)))
     } else {
-        context.judged("ratio", ratio, n, ratio_max.map(Limit::at_most))
+        context.mode.judged("ratio", ratio, n, ratio_max.map(Limit::at_most))
     };
     let (ours, direct) = &pairs[0];
     record.beside.extend(quantiles(&ours.outcome, "ours"));
@@ -139,11 +136,12 @@ fn paced_latency(context: &Context, streams: usize, ratio_max: Option<f64>) -> C
 fn paced_cpu(context: &Context, streams: usize, ratio_max: Option<f64>) -> CaseRecord {
     let pairs = pairs(context, streams, ratio_max.is_some());
     let of = |stretch: &Stretch| stretch.cpu_us / stretch.outcome.tokens as f64;
-    let ratio = median(pairs.iter().map(|(ours, direct)| of(ours) / of(direct)).collect());
+    let ratio =
+        median(&pairs.iter().map(|(ours, direct)| of(ours) / of(direct)).collect::<Vec<_>>());
     let n = pairs.iter().map(|(ours, _)| ours.outcome.tokens).sum();
-    let mut record = context.judged("ratio", ratio, n, ratio_max.map(Limit::at_most));
-    let ours = median(pairs.iter().map(|(ours, _)| of(ours)).collect());
-    let direct = median(pairs.iter().map(|(_, direct)| of(direct)).collect());
+    let mut record = context.mode.judged("ratio", ratio, n, ratio_max.map(Limit::at_most));
+    let ours = median(&pairs.iter().map(|(ours, _)| of(ours)).collect::<Vec<_>>());
+    let direct = median(&pairs.iter().map(|(_, direct)| of(direct)).collect::<Vec<_>>());
     record.beside.insert("ours_cpu_us_per_token".to_owned(), ours);
     record.beside.insert("direct_cpu_us_per_token".to_owned(), direct);
     require_all(&mut record, pairs.iter().map(|(ours, _)| ours.outcome.wrong).sum());
@@ -157,7 +155,7 @@ fn flood(context: &Context, streams: usize, rate_min: f64) -> CaseRecord {
         stretch(Kind::Server, Duration::ZERO, load, context.seconds(1.0));
     let rate = outcome.tokens as f64 / cpu_us * 1e6;
     let limit = Some(Limit::at_least(rate_min));
-    let mut record = context.judged("tokens/CPU s", rate, outcome.tokens, limit);
+    let mut record = context.mode.judged("tokens/CPU s", rate, outcome.tokens, limit);
     let tokens = outcome.tokens as f64;
     record.beside.insert("tokens_per_s".to_owned(), tokens / outcome.window.as_secs_f64());
     record.beside.insert("tokens_per_read".to_owned(), tokens / outcome.reads as f64);
@@ -176,7 +174,7 @@ fn cadence(context: &Context) -> CaseRecord {
     let outcome = client.read_for(Duration::from_secs(20)).expect("streams can be read");
     let after = serving.used().expect("the server lives");
     let p99 = outcome.late_us(0.99);
-    let mut record = context.judged("µs", p99, outcome.tokens, Some(Limit::at_most(2000.0)));
+    let mut record = context.mode.judged("µs", p99, outcome.tokens, Some(Limit::at_most(2000.0)));
     record.beside.extend(quantiles(&outcome, "late"));
     let (first_ns, last_ns) = outcome.spans_ns[0];
     let mean_ns = (last_ns - first_ns) as f64 / (outcome.tokens.max(2) - 1) as f64;
@@ -208,7 +206,7 @@ fn original(context: &Context) -> CaseRecord {
     let worst = outcome.spans_ns.iter().map(mean).fold(f64::MIN, f64::max) - 20.0;
     let instrument = heard.overhead_ms(20.0);
     let (limit, n) = (Some(Limit::at_most(0.05)), outcome.tokens + heard.figures.tokens.received);
-    let mut record = context.judged("ms", worst.max(instrument), n, limit);
+    let mut record = context.mode.judged("ms", worst.max(instrument), n, limit);
     let last_us = outcome.last_late_ns.iter().max().map_or(f64::NAN, |ns| *ns as f64 / 1e3);
     record.beside.insert("last_token_late_us".to_owned(), last_us);
     record.beside.insert("instrument_overhead_ms".to_owned(), instrument);
@@ -229,7 +227,7 @@ fn instrument(context: &Context) -> CaseRecord {
     let heard = listen(serving.address, 100, tokens).expect("streams can be read");
     let wrong = heard.wrong();
     let n = heard.figures.tokens.requested;
-    let mut record = context.judged("tokens", wrong as f64, n, Some(Limit::at_most(0.0)));
+    let mut record = context.mode.judged("tokens", wrong as f64, n, Some(Limit::at_most(0.0)));
     record.beside.extend(heard.beside());
     record.beside.insert("instrument_overhead_ms".to_owned(), heard.overhead_ms(20.0));
     record
@@ -250,7 +248,7 @@ fn many(context: &Context) -> CaseRecord {
     let after = serving.used().expect("the server lives").rss_bytes;
     let missing = (3 * streams as u64 - outcome.tokens) + outcome.wrong;
     let limit = Some(Limit::at_most(0.0));
-    let mut record = context.judged("tokens", missing as f64, streams as u64, limit);
+    let mut record = context.mode.judged("tokens", missing as f64, streams as u64, limit);
     record.beside.extend(quantiles(&outcome, "late"));
     record.beside.insert("streams".to_owned(), streams as f64);
     let each = after.saturating_sub(before) as f64 / streams as f64;
@@ -269,7 +267,7 @@ fn memory(context: &Context) -> CaseRecord {
     let after = serving.used().expect("the server lives").rss_bytes;
     let each = after.saturating_sub(before) as f64 / streams as f64;
     let mut record =
-        context.judged("bytes", each, streams as u64, Some(Limit::at_most(STREAM_BYTES_MAX)));
+        context.mode.judged("bytes", each, streams as u64, Some(Limit::at_most(STREAM_BYTES_MAX)));
     require_all(&mut record, outcome.wrong);
     record
 }
