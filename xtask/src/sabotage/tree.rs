@@ -92,6 +92,8 @@ impl<'a> Tree<'a> {
         let words: Vec<&str> = command.split_whitespace().skip(1).collect();
         let mut command = Command::new(program());
         command.args(words).current_dir(&self.folder).env("CARGO_TARGET_DIR", &self.target);
+        // The message is wanted, not the way there.
+        command.env("RUST_BACKTRACE", "0");
         capture(&mut command, COMMAND_MAX, &self.target.with_extension("log"), self.signals)
     }
 }
