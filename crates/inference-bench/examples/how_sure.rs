@@ -13,11 +13,12 @@ use inference_bench::stats::{Random, paired_ratio};
 /// The slower one may be so much slower.
 const RATIO_MAX: f64 = 1.01;
 
-/// A pair of times in milliseconds, measured one after the other: the machine is slow at times, for both.
+/// Times of the fast and the slow one in milliseconds, measured one after the other: the machine is slow at
+/// times, for both.
 fn pair(random: &mut Random) -> (f64, f64) {
     let mood = 1.0 + 0.3 * random.unit().powi(4);
     let mut noise = || 1.0 + 0.1 * (random.unit() - 0.5);
-    (20.6 * mood * noise(), 20.0 * mood * noise())
+    (20.0 * mood * noise(), 20.6 * mood * noise())
 }
 
 fn main() {
@@ -27,7 +28,7 @@ fn main() {
     for n in [3, 6, 12, 24, 48, 96, 192] {
         pairs.resize_with(n, || pair(&mut random));
         let sum = |(a, b): (f64, f64), pair: &(f64, f64)| (a + pair.0, b + pair.1);
-        let (slow, fast) = pairs.iter().fold((0.0, 0.0), sum);
+        let (fast, slow) = pairs.iter().fold((0.0, 0.0), sum);
         let ratio = paired_ratio(&pairs, 1);
         let interval = ratio.map(|ratio| ratio.interval);
         let limit = Limit::at_most(RATIO_MAX);

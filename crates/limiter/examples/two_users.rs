@@ -18,24 +18,32 @@ use tokio::time::interval;
 const STEP: Duration = Duration::from_millis(250);
 const FRAME_BYTES: u64 = 16 << 10;
 
-/// Wants as much as it can get, until it is told to stop.
+/// Wants as much as it can get, over four connections, so that one of them waits in line at any time: a
+/// weight decides among those who wait.
 struct User {
     bytes: Arc<AtomicU64>,
-    task: JoinHandle<()>,
+    connections: Vec<JoinHandle<()>>,
 }
 
 impl User {
     fn of(link: &Limiter, weight: u32) -> Result<Self, limiter::ShareError> {
         let share = link.child(Share { weight, ..Share::default() })?;
         let bytes = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&bytes);
-        let task = tokio::spawn(async move {
-            loop {
-                drop(share.acquire(FRAME_BYTES).await);
-                counted.fetch_add(FRAME_BYTES, Ordering::Relaxed);
-            }
-        });
-        Ok(Self { bytes, task })
+        let connection = |_| {
+            let (share, bytes) = (share.clone(), Arc::clone(&bytes));
+            tokio::spawn(async move {
+                loop {
+                    drop(share.acquire(FRAME_BYTES).await);
+                    bytes.fetch_add(FRAME_BYTES, Ordering::Relaxed);
+                }
+            })
+        };
+        let connections = (0..4).map(connection).collect();
+        Ok(Self { bytes, connections })
+    }
+
+    fn go(&self) {
+        self.connections.iter().for_each(JoinHandle::abort);
     }
 
     /// Megabytes per second since it was last asked.
@@ -57,7 +65,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         steps.tick().await;
         println!("{:>6}  {:>8.1}  {:>8.1}", 250 * step, urgent.rate(), other.rate());
         match step {
-            4 => urgent.task.abort(), // what it does not want is lent at once
+            4 => urgent.go(),                      // what it does not want is lent at once
             6 => link.set_rate("40MB/s".parse()?), // so is what is added, to whoever waits
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! A database that allows three connections, and forty tasks that want one: who waits how long, how often a
+//! A database that allows three connections, and twenty tasks that want one: who waits how long, how often a
 //! connection is used again, and what becomes of one that breaks.
 //!
 //! ```sh
@@ -45,7 +45,7 @@ async fn main() -> Result<(), GetError> {
     let pool = Pool::new(connect, Options { connections_max: 3, ..Options::default() });
 
     let mut tasks = JoinSet::new();
-    for task in 0..40 {
+    for task in 0..20 {
         let pool = pool.clone();
         tasks.spawn(async move {
             let mut session = pool.get(&"users").await?;
