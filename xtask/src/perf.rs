@@ -2,6 +2,7 @@
 
 mod baseline;
 mod build;
+mod founding;
 mod noise;
 mod program;
 mod screen;
@@ -120,11 +121,24 @@ pub(crate) fn smoke() -> Result<(), Failure> {
     let stopped = |stop| match stop {
         Stop::Usage(why) | Stop::Broken(why) => why,
     };
+    check_founding(&options).map_err(stopped)?;
     let report = measure(&options).map_err(stopped)?;
     let wrong = |record: &&CaseRecord| record.verdict == Verdict::Invalid;
     let wrong: Vec<&str> =
         report.suites.values().flatten().filter(wrong).map(|record| &*record.case).collect();
     if wrong.is_empty() { Ok(()) } else { Err(format!("wrong answers: {}", wrong.join(", "))) }
+}
+
+/// Holds the table of the founding tests against the cases that there are.
+fn check_founding(options: &Options) -> Result<(), Stop> {
+    let signals = Signals::listen().map_err(Stop::Broken)?;
+    let chosen = choose(options, &signals)?;
+    let mut listed = Vec::new();
+    for chosen in &chosen {
+        listed.extend(chosen.cases.iter().map(|case| (chosen.suite.name, case)));
+    }
+    let wrong = founding::check(include_str!("../../ARCHITECTURE.md"), &listed);
+    if wrong.is_empty() { Ok(()) } else { Err(Stop::Broken(wrong.join("\n"))) }
 }
 
 /// Why there is no report.

@@ -45,15 +45,12 @@ pub(super) fn build_of(command: &str) -> Option<String> {
     own.starts_with("cargo xtask perf ").then(|| format!("{own} --list"))
 }
 
-/// What a failed command said: the row of a case that failed, the words of a panic, or else the last line
-/// before its error.
+/// What a failed command said: the row of a case that failed, the words of a panic, or else its first line.
 pub(super) fn message_of(output: &str) -> String {
     let lines: Vec<&str> = output.lines().collect();
     let found = case_that_failed(&lines).or_else(|| words_of_panic(&lines));
-    let message = found.unwrap_or_else(|| {
-        let end = lines.iter().rposition(|line| line.starts_with("error: ")).unwrap_or(lines.len());
-        lines[end.saturating_sub(1)..].first().map(|line| (*line).to_owned()).unwrap_or_default()
-    });
+    let message = found.or_else(|| lines.first().map(|line| (*line).to_owned()));
+    let message = message.unwrap_or_default();
     let words: Vec<&str> = message.split_whitespace().collect();
     shortened(&words.join(" "))
 }
@@ -107,13 +104,13 @@ mod tests {
     }
 
     #[test]
-    fn the_message_is_that_of_the_case_or_the_panic_or_the_last_before_the_error() {
+    fn the_message_is_that_of_the_case_or_the_panic_or_the_first_line() {
         let row = "Building\npaced/1   2101.5 µs  fail  at most 100 µs\nverdict: fail";
         assert_eq!("paced/1 2101.5 µs fail at most 100 µs", message_of(row));
         let panic =
             "thread 'a' panicked at a.rs:1:2:\nassertion failed\n  left: 1\n right: 2\n\nmore";
         assert_eq!("assertion failed left: 1 right: 2", message_of(panic));
-        assert_eq!("arrows: queue", message_of("arrows: queue\nerror: 1 offence\n"));
+        assert_eq!("arrows: queue", message_of("arrows: queue\ntree: queue\nerror: 2\n"));
         assert_eq!("", message_of(""));
     }
 }
