@@ -7,7 +7,7 @@ mod noise;
 mod program;
 mod screen;
 pub(crate) mod signals;
-mod suites;
+pub(crate) mod suites;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -17,6 +17,7 @@ use inference_bench::report::{Environment, Report, Run};
 use inference_bench::{CaseRecord, Verdict, exit, process};
 
 use crate::cargo::{output_of_git, root};
+use crate::history;
 use crate::steps::{Failure, say};
 use build::Profile;
 use noise::Busy;
@@ -294,6 +295,9 @@ fn conclude(
     if let (Some(name), None) = (&options.save_baseline, interrupted) {
         let path = baseline::save(name, report, chosen).map_err(Stop::Broken)?;
         say(&format!("baseline: {}", path.display()));
+    }
+    if interrupted.is_none() && options.mode != Mode::Smoke {
+        history::add(report, program::word(options.mode)).map_err(Stop::Broken)?;
     }
     // SIGTERM has a code of its own.
     report.summary.exit_code = interrupted.unwrap_or(report.summary.exit_code);
