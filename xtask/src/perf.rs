@@ -5,6 +5,7 @@ mod build;
 mod founding;
 mod noise;
 mod program;
+mod real;
 mod screen;
 pub(crate) mod signals;
 pub(crate) mod suites;
@@ -69,6 +70,10 @@ pub(crate) struct Options {
     /// Keeps the figures and the measured programs under this name.
     #[arg(long, value_name = "NAME")]
     save_baseline: Option<String>,
+    /// Adds what the machine offers of the real thing, and says what it lacks: nginx, the libraries that our
+    /// cache, hub and streams are made for. May install libraries under `target`.
+    #[arg(long)]
+    real: bool,
     /// Fails on any case that the measurement does not decide.
     #[arg(long)]
     strict: bool,
@@ -85,6 +90,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask perf --suite micro --case 'limiter/*'    some cases
   cargo xtask perf --save-baseline main                keep figures and programs
   cargo xtask perf --baseline main                     fail on regressions against them
+  cargo xtask perf --real --case 'real/*'              nginx, huggingface_hub, openai against ours
 
 Exit codes: 0 all targets met, 1 success rate under 80 %, 2 real-time compliance under 90 %, 3 regression,
 4 invalid, or undecided where a verdict was demanded, 5 another target missed, 64 usage, 130 interrupted.
@@ -115,6 +121,7 @@ pub(crate) fn smoke() -> Result<(), Failure> {
         list: false,
         baseline: None,
         save_baseline: None,
+        real: false,
         strict: false,
         output: "target/perf/smoke".into(),
         json: false,
@@ -186,6 +193,9 @@ fn measure(options: &Options) -> Result<Report, Stop> {
     for chosen in &chosen {
         run_suite(options, chosen, &signals, &screen, &mut report);
     }
+    if options.real {
+        real::run(&options.cases, &signals, &screen, &mut report);
+    }
     if let Some(baseline) = &baseline {
         baseline::compare(baseline, &chosen, &signals, &screen, &mut report);
     }
@@ -211,7 +221,7 @@ fn choose(options: &Options, signals: &Signals) -> Result<Vec<Chosen>, Stop> {
             all.push(Chosen { suite, program, cases });
         }
     }
-    if all.is_empty() {
+    if all.is_empty() && !options.real {
         let what = options.cases.join(", ");
         return Err(Stop::Usage(format!("no case matches {what}; `--list` names them all")));
     }
