@@ -19,7 +19,8 @@ use crate::steps::Failure;
 pub(super) const SUITE: &str = "real";
 /// The longest that one of them may take; some install what they need under `target`.
 const CHECK_MAX: Duration = Duration::from_secs(600);
-/// How a script says what it lacks.
+/// How a script says what went well, and what it lacks.
+const DONE: &str = "ok: ";
 const SKIPPED: &str = "skipped: ";
 
 /// A script in `xtask/scripts`, and the program that it tries.
@@ -100,7 +101,8 @@ fn started(check: &Check, signals: &Signals) -> Result<Captured, Failure> {
     capture(&mut command, CHECK_MAX, &root().join("target/perf/real.log"), signals)
 }
 
-/// What a script printed: a line for each thing that went well, and for each that is not there.
+/// What a script printed: a line for each thing that went well, one for each that is not there, and, where
+/// something went wrong, what that was.
 fn record(check: &Check, ended: Result<Captured, Failure>) -> CaseRecord {
     let mut record = CaseRecord::new(check.case, "checks");
     record.gate = Some(check.gate.to_owned());
@@ -111,14 +113,17 @@ fn record(check: &Check, ended: Result<Captured, Failure>) -> CaseRecord {
             return record;
         }
     };
-    let (skipped, done): (Vec<&str>, Vec<&str>) =
-        ended.output.lines().partition(|line| line.starts_with(SKIPPED));
+    let lines = |word: &str| -> Vec<&str> {
+        ended.output.lines().filter_map(|line| line.strip_prefix(word)).collect()
+    };
+    let (done, skipped) = (lines(DONE), lines(SKIPPED));
     (record.n, record.value) = (1, Some(done.len() as f64));
-    let lacking = (!skipped.is_empty()).then(|| skipped.join("; "));
+    let lacking = if skipped.is_empty() { "" } else { "; skipped: " };
+    let told = format!("{}{lacking}{}", done.join("; "), skipped.join("; "));
     (record.verdict, record.reason) = match (ended.succeeded(), done.is_empty()) {
-        (false, _) => (Verdict::Fail, done.last().map(|line| (*line).to_owned())),
-        (true, true) => (Verdict::NotApplicable, lacking),
-        (true, false) => (Verdict::Pass, lacking.or_else(|| Some(done.join("; ")))),
+        (false, _) => (Verdict::Fail, ended.output.lines().last().map(str::to_owned)),
+        (true, true) => (Verdict::NotApplicable, Some(format!("{SKIPPED}{}", skipped.join("; ")))),
+        (true, false) => (Verdict::Pass, Some(told)),
     };
     record
 }
@@ -139,14 +144,9 @@ mod tests {
 
     #[test]
     fn a_script_is_judged_by_its_end_and_told_by_its_lines() {
-        check(0, "ok: a\nok: b\n", Verdict::Pass, "ok: a; ok: b");
-        check(0, "ok: a\nskipped: no b\n", Verdict::Pass, "skipped: no b");
-        check(
-            0,
-            "skipped: no a\nskipped: no b\n",
-            Verdict::NotApplicable,
-            "skipped: no a; skipped: no b",
-        );
+        check(0, "ok: a\nnoise\nok: b\n", Verdict::Pass, "a; b");
+        check(0, "ok: a\nskipped: no b\n", Verdict::Pass, "a; skipped: no b");
+        check(0, "skipped: no a\nskipped: b\n", Verdict::NotApplicable, "skipped: no a; b");
         check(1, "ok: a\nb is wrong\n", Verdict::Fail, "b is wrong");
     }
 }
