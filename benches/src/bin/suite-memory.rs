@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use benches::Meter;
 use benches::download_world::{World, options};
@@ -12,6 +13,7 @@ use benches::suite::{self, Case, Context, Mode};
 use inference_bench::{CaseRecord, Limit};
 use memory::{Budget, CachePolicy};
 use tempfile::TempDir;
+use testkit::OpenFiles;
 
 /// The peak that a stream may have, whatever its length.
 const PEAK_BYTES_MAX: f64 = 32.0 * (1 << 20) as f64;
@@ -21,6 +23,8 @@ const LOW_LIMIT_BYTES: u64 = 2 << 20;
 const GROWTH: u64 = 8;
 /// What operations may leave behind: allocators keep some pages.
 const LEFT_BYTES_MAX: f64 = (2 << 20) as f64;
+/// How long sockets may take to close.
+const CLOSING_MAX: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     suite::main(&[
@@ -36,6 +40,7 @@ fn main() -> ExitCode {
             2.0,
             after_operations,
         ),
+        Case::new("open_files_left", "test_memory_cleanup_after_operations", 0.5, open_files_left),
     ])
 }
 
@@ -165,4 +170,27 @@ fn after_operations(context: &Context) -> CaseRecord {
     stream(&target, bytes_of(context.mode) / 4);
     memory::heap::trim_c_heap();
     judged("", "bytes", (working_set() - before).max(0.0), Limit::at_most(LEFT_BYTES_MAX))
+}
+
+/// Files and sockets that are open when all is done, and were not before.
+fn open_files_left(_: &Context) -> CaseRecord {
+    let before = OpenFiles::now();
+    {
+        let folder = folder();
+        stream(&folder.path().join("file"), 8 << 20);
+        let world = World::new(&[4 << 10, 4 << 20], 20);
+        let brought = world.fetch(options(8));
+        assert_eq!(0, world.wrong(&brought), "files are wrong: {:?}", brought.results);
+    }
+    let end = Instant::now() + CLOSING_MAX;
+    let mut left = OpenFiles::now().not_in(&before);
+    while !left.is_empty() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+        left = OpenFiles::now().not_in(&before);
+    }
+    let mut record = judged("", "files", left.len() as f64, Limit::at_most(0.0));
+    if let Some(first) = left.first() {
+        record.withdraw(record.verdict, format!("still open: {first}"));
+    }
+    record
 }
