@@ -20,9 +20,9 @@ const MB: u64 = 1_000_000;
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("models/one_transfer", "test_lock_contention_performance", 0.3, one_transfer),
-        Case::new("models/shared_bytes", "test_lock_contention_performance", 0.3, shared_bytes),
-        Case::new("models/again", "test_queue_performance", 0.2, again),
-        Case::new("models/unverified_bytes", "test_error_recovery_performance", 0.5, unverified),
+        Case::new("models/shared_bytes", "test_concurrent_model_requests", 0.3, shared_bytes),
+        Case::new("models/again", "_benchmark_queue_management", 0.2, again),
+        Case::new("models/unverified_bytes", "_benchmark_error_recovery", 0.5, unverified),
     ]
 }
 

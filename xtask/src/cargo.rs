@@ -51,7 +51,8 @@ pub(crate) fn output_of_git(arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| text.trim_end().to_owned())
 }
 
-fn program() -> String {
+/// The cargo that runs this.
+pub(crate) fn program() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
 

@@ -4,7 +4,7 @@ use cargo_metadata::{Metadata, Package};
 
 use crate::cargo::{CHECKERS, cargo, features_together, members, metadata};
 use crate::steps::{Failure, Step, run_all};
-use crate::{perf, tidy};
+use crate::{perf, sabotage, tidy};
 
 /// All tests that need no network beyond loopback.
 pub(crate) fn test() -> Result<(), Failure> {
@@ -18,6 +18,7 @@ pub(crate) fn ci(skip: &[String]) -> Result<(), Failure> {
     let mut steps = vec![
         Step::new("fmt", 10, || cargo(&["fmt", "--all", "--check"], &[])),
         Step::new("tidy", 60, tidy::run),
+        Step::new("sabotage", 5, sabotage::check),
         Step::new("clippy", 240, || clippy(&metadata)),
         Step::new("features", 180, || each_feature_alone(&metadata)),
         Step::new("docs", 90, docs),

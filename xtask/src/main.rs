@@ -5,10 +5,14 @@
 
 #![forbid(unsafe_code)]
 
+mod adopt;
+mod captured;
 mod cargo;
 mod ci;
+mod history;
 mod peers;
 mod perf;
+mod sabotage;
 mod steps;
 mod tidy;
 
@@ -30,6 +34,9 @@ const EXAMPLES: &str = "Examples:
   cargo xtask test                 all tests that need no more than the toolchain
   cargo xtask ci --skip test       the other checks of CI
   cargo xtask tidy                 the rules of the house alone
+  cargo xtask report               what the last runs of perf have shown
+  cargo xtask sabotage             breaks it on purpose; something must notice
+  cargo xtask adopt                each crate alone, as a stranger takes it
   cargo xtask peers --rounds 3     the speed of downloads beside curl, aria2, wget2
   cargo xtask bench limiter        divan's tables of one crate";
 
@@ -49,6 +56,12 @@ enum Command {
     Tidy,
     /// Fetches the same files with `download get`, curl, aria2 and wget2, in turn, from one nginx.
     Peers(peers::Options),
+    /// Takes each crate into a project of its own, as its README says, and runs its example there.
+    Adopt,
+    /// Shows the last runs of `perf` on this machine, and where a case seems to have changed.
+    Report(history::Options),
+    /// Breaks the project by the patches in `xtask/sabotage`, and demands that each is noticed.
+    Sabotage(sabotage::Options),
     /// Prints divan's tables for people.
     Bench {
         /// The crate whose benches run; all of them when left out.
@@ -74,6 +87,9 @@ fn main() -> ExitCode {
         Command::Ci { skip } => ci::ci(&skip),
         Command::Tidy => tidy::run(),
         Command::Peers(options) => peers::run(&options),
+        Command::Adopt => adopt::run(),
+        Command::Report(options) => history::run(&options),
+        Command::Sabotage(options) => sabotage::run(&options),
         Command::Bench { target, divan } => ci::bench(target.as_deref(), &divan),
     };
     match result {

@@ -2,11 +2,13 @@
 
 mod baseline;
 mod build;
+mod founding;
 mod noise;
 mod program;
+mod real;
 mod screen;
 pub(crate) mod signals;
-mod suites;
+pub(crate) mod suites;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -16,6 +18,7 @@ use inference_bench::report::{Environment, Report, Run};
 use inference_bench::{CaseRecord, Verdict, exit, process};
 
 use crate::cargo::{output_of_git, root};
+use crate::history;
 use crate::steps::{Failure, say};
 use build::Profile;
 use noise::Busy;
@@ -67,6 +70,10 @@ pub(crate) struct Options {
     /// Keeps the figures and the measured programs under this name.
     #[arg(long, value_name = "NAME")]
     save_baseline: Option<String>,
+    /// Adds what the machine offers of the real thing, and says what it lacks: nginx, the libraries that our
+    /// cache, hub and streams are made for. May install libraries under `target`.
+    #[arg(long)]
+    real: bool,
     /// Fails on any case that the measurement does not decide.
     #[arg(long)]
     strict: bool,
@@ -83,6 +90,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask perf --suite micro --case 'limiter/*'    some cases
   cargo xtask perf --save-baseline main                keep figures and programs
   cargo xtask perf --baseline main                     fail on regressions against them
+  cargo xtask perf --real --case 'real/*'              nginx, huggingface_hub, openai against ours
 
 Exit codes: 0 all targets met, 1 success rate under 80 %, 2 real-time compliance under 90 %, 3 regression,
 4 invalid, or undecided where a verdict was demanded, 5 another target missed, 64 usage, 130 interrupted.
@@ -113,6 +121,7 @@ pub(crate) fn smoke() -> Result<(), Failure> {
         list: false,
         baseline: None,
         save_baseline: None,
+        real: false,
         strict: false,
         output: "target/perf/smoke".into(),
         json: false,
@@ -120,11 +129,24 @@ pub(crate) fn smoke() -> Result<(), Failure> {
     let stopped = |stop| match stop {
         Stop::Usage(why) | Stop::Broken(why) => why,
     };
+    check_founding(&options).map_err(stopped)?;
     let report = measure(&options).map_err(stopped)?;
     let wrong = |record: &&CaseRecord| record.verdict == Verdict::Invalid;
     let wrong: Vec<&str> =
         report.suites.values().flatten().filter(wrong).map(|record| &*record.case).collect();
     if wrong.is_empty() { Ok(()) } else { Err(format!("wrong answers: {}", wrong.join(", "))) }
+}
+
+/// Holds the table of the founding tests against the cases that there are.
+fn check_founding(options: &Options) -> Result<(), Stop> {
+    let signals = Signals::listen().map_err(Stop::Broken)?;
+    let chosen = choose(options, &signals)?;
+    let mut listed = Vec::new();
+    for chosen in &chosen {
+        listed.extend(chosen.cases.iter().map(|case| (chosen.suite.name, case)));
+    }
+    let wrong = founding::check(include_str!("../../ARCHITECTURE.md"), &listed);
+    if wrong.is_empty() { Ok(()) } else { Err(Stop::Broken(wrong.join("\n"))) }
 }
 
 /// Why there is no report.
@@ -171,6 +193,9 @@ fn measure(options: &Options) -> Result<Report, Stop> {
     for chosen in &chosen {
         run_suite(options, chosen, &signals, &screen, &mut report);
     }
+    if options.real {
+        real::run(&options.cases, &signals, &screen, &mut report);
+    }
     if let Some(baseline) = &baseline {
         baseline::compare(baseline, &chosen, &signals, &screen, &mut report);
     }
@@ -183,6 +208,9 @@ fn measure(options: &Options) -> Result<Report, Stop> {
 
 /// Builds the suites that were asked for and asks them for their cases.
 fn choose(options: &Options, signals: &Signals) -> Result<Vec<Chosen>, Stop> {
+    if options.real && real::is_all_of(&options.cases) {
+        return Ok(Vec::new());
+    }
     let suites = suites::named(&options.suites).map_err(Stop::Usage)?;
     let profile = if options.mode == Mode::Smoke { Profile::Dev } else { Profile::Release };
     let programs = build::build(&suites, profile, signals).map_err(Stop::Broken)?;
@@ -196,7 +224,7 @@ fn choose(options: &Options, signals: &Signals) -> Result<Vec<Chosen>, Stop> {
             all.push(Chosen { suite, program, cases });
         }
     }
-    if all.is_empty() {
+    if all.is_empty() && !options.real {
         let what = options.cases.join(", ");
         return Err(Stop::Usage(format!("no case matches {what}; `--list` names them all")));
     }
@@ -280,6 +308,9 @@ fn conclude(
     if let (Some(name), None) = (&options.save_baseline, interrupted) {
         let path = baseline::save(name, report, chosen).map_err(Stop::Broken)?;
         say(&format!("baseline: {}", path.display()));
+    }
+    if interrupted.is_none() && options.mode != Mode::Smoke {
+        history::add(report, program::word(options.mode)).map_err(Stop::Broken)?;
     }
     // SIGTERM has a code of its own.
     report.summary.exit_code = interrupted.unwrap_or(report.summary.exit_code);

@@ -24,8 +24,8 @@ const REUSE_MIN: f64 = 0.9;
 const MB: u64 = 1_000_000;
 
 fn main() -> ExitCode {
-    let links = "test_concurrent_download_performance";
-    let recovery = "test_error_recovery_performance";
+    let links = "_benchmark_concurrent_downloads";
+    let recovery = "_benchmark_error_recovery";
     let mut cases = vec![
         Case::new("links/capped", links, 4.5, |c| link(c, &CAPPED)),
         Case::new("links/distant", links, 4.5, |c| link(c, &DISTANT)),
@@ -38,15 +38,15 @@ fn main() -> ExitCode {
         Case::new("concurrency/8_over_1", links, 3.5, gain),
         Case::new("files/mixed_sizes", "test_mixed_model_size_performance", 0.5, mixed_sizes),
         Case::new("files/one_transfer", "test_lock_contention_performance", 0.5, one_transfer),
-        Case::new("files/reuse", "test_connection_pool_performance", 0.5, reuse),
-        Case::new("files/chunks_adaptive_over_fixed", "test_chunk_size_performance", 3.0, chunks),
-        Case::new("files/critical_first", "test_queue_performance", 0.3, critical_first),
+        Case::new("files/reuse", "_benchmark_connection_pooling", 0.5, reuse),
+        Case::new("files/chunks_adaptive_over_fixed", "_benchmark_adaptive_chunking", 3.0, chunks),
+        Case::new("files/critical_first", "_benchmark_queue_management", 0.3, critical_first),
         Case::new("errors/0", recovery, 0.3, |c| errors(c, 0.0)),
         Case::new("errors/10", recovery, 0.5, |c| errors(c, 0.1)),
         Case::new("errors/30", recovery, 0.8, |c| errors(c, 0.3)),
-        Case::new("errors/timeout", "test_timeout_handling_performance", 0.5, timeout),
-        Case::new("errors/retries", "test_retry_mechanism_performance", 0.3, retries),
-        Case::new("scale/per_file", "test_scalability_performance", 1.0, per_file),
+        Case::new("errors/timeout", "test_download_timeout_handling", 0.5, timeout),
+        Case::new("errors/retries", "test_retry_performance", 0.3, retries),
+        Case::new("scale/per_file", "_benchmark_scalability", 1.0, per_file),
     ];
     cases.extend(model_cases::cases());
     suite::main(&cases)

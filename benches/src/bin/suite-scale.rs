@@ -30,14 +30,14 @@ fn main() -> ExitCode {
     {
         return plan(url);
     }
-    let scalability = "test_scalability_performance";
+    let manifest_case = "test_large_manifest_performance";
     suite::main(&[
-        Case::new("connections/most", scalability, 1.0, connections),
-        Case::new("manifest/10000", scalability, 0.5, |c| manifest(c, 10_000)),
-        Case::new("manifest/100000", scalability, 3.0, |c| manifest(c, 100_000)),
-        Case::new("manifest/memory_100000", scalability, 3.0, manifest_memory),
-        Case::new("manifest/growth", scalability, 3.5, manifest_growth),
-        Case::new("models/1000_queued", "test_queue_performance", 3.0, queued),
+        Case::new("connections/most", "test_maximum_concurrent_downloads", 1.0, connections),
+        Case::new("manifest/10000", manifest_case, 0.5, |c| manifest(c, 10_000)),
+        Case::new("manifest/100000", manifest_case, 3.0, |c| manifest(c, 100_000)),
+        Case::new("manifest/memory_100000", manifest_case, 3.0, manifest_memory),
+        Case::new("manifest/growth", manifest_case, 3.5, manifest_growth),
+        Case::new("models/1000_queued", "_benchmark_scalability", 3.0, queued),
     ])
 }
 

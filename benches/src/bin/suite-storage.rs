@@ -2,12 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use benches::memory_files::{Way, write as write_file};
 use benches::suite::{self, Case, Context, Mode};
+use download::{Cache, GcOptions};
 use inference_bench::stats::{median, paired_ratio};
 use inference_bench::{CaseRecord, Limit};
 use memory::CachePolicy;
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         }),
         Case::new("publish/small_files", "test_atomic_operation_performance", 2.0, small_files),
         Case::new("publish/under_kill", "test_atomic_operation_performance", 2.0, under_kill),
+        Case::new("collect/10000_blobs", "test_garbage_collection_performance", 1.0, collected),
     ])
 }
 
@@ -203,4 +206,54 @@ fn published(folder: &Path) -> Vec<(u64, bool)> {
     let first = contents.iter().find(|bytes| bytes.len() as u64 == FILE_BYTES).cloned();
     let is_whole = |bytes: &Vec<u8>| first.as_ref() == Some(bytes);
     contents.iter().map(|bytes| (bytes.len() as u64, is_whole(bytes))).collect()
+}
+
+/// Collects what nobody refers to: blobs that went and are needed, or stayed and are not.
+fn collected(context: &Context) -> CaseRecord {
+    const MODELS: usize = 10;
+    let blobs = if context.mode == Mode::Pair { 20 } else { 1000 };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let repos: Vec<_> =
+        (0..MODELS).map(|k| folder.path().join(format!("models--org--m{k}"))).collect();
+    for repo in &repos {
+        fill(repo, blobs).expect("the disk has room");
+    }
+    let options = GcOptions { grace: Duration::ZERO, ..GcOptions::default() };
+    let start = Instant::now();
+    let gc = download::collect(&Cache::new(folder.path()), &options).expect("the cache is ours");
+    let seconds = start.elapsed().as_secs_f64();
+    let names = |folder: &Path| std::fs::read_dir(folder).expect("it is ours").flatten();
+    let is_broken = |repo: &Path| {
+        names(&repo.join("snapshots").join(COMMIT)).filter(|link| !link.path().exists()).count()
+    };
+    let broken: usize = repos.iter().map(|repo| is_broken(repo)).sum();
+    let left: usize = repos.iter().map(|repo| names(&repo.join("blobs")).count()).sum();
+    let needed = MODELS * blobs / 2;
+    let wrong = broken + left.abs_diff(needed) + gc.removed.len().abs_diff(needed);
+    let limit = Some(Limit::at_most(0.0));
+    let mut record = context.mode.judged("wrong blobs", wrong as f64, 1, limit);
+    record.beside.insert("collect_s".to_owned(), seconds);
+    record.beside.insert("blob_us".to_owned(), seconds * 1e6 / (MODELS * blobs) as f64);
+    record
+}
+
+/// The commit of the models that are collected.
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// A model of so many blobs, each second of which has a name in its one snapshot.
+fn fill(repo: &Path, blobs: usize) -> std::io::Result<()> {
+    let snapshot = repo.join("snapshots").join(COMMIT);
+    for folder in [repo.join("blobs"), repo.join("refs"), snapshot.clone()] {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(repo.join("refs/main"), COMMIT)?;
+    for number in 0..blobs {
+        let name = format!("{number:064x}");
+        std::fs::write(repo.join("blobs").join(&name), b"weights")?;
+        if number.is_multiple_of(2) {
+            let link = snapshot.join(format!("part-{number}"));
+            symlink(Path::new("../../blobs").join(&name), link)?;
+        }
+    }
+    Ok(())
 }

@@ -9,7 +9,7 @@ use cargo_metadata::Message;
 use super::program::Program;
 use super::signals::Signals;
 use super::suites::Suite;
-use crate::cargo::root;
+use crate::cargo::{program, root};
 use crate::steps::{Failure, say};
 
 /// Where the programs lie, by the name of their target.
@@ -40,7 +40,7 @@ pub(crate) fn build(
     profile: Profile,
     signals: &Signals,
 ) -> Result<Programs, Failure> {
-    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    let mut command = Command::new(program());
     command.args(["build", "--package", "benches"]);
     if profile == Profile::Release {
         say("building the suites in release …");

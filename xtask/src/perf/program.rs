@@ -106,7 +106,8 @@ impl Program {
     }
 }
 
-fn word(mode: Mode) -> &'static str {
+/// What suites call a mode.
+pub(super) fn word(mode: Mode) -> &'static str {
     match mode {
         Mode::Quick => "quick",
         Mode::Comprehensive => "comprehensive",

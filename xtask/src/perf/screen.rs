@@ -1,6 +1,6 @@
 //! What a run shows while it works and when it is done.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::program::Listed;
 use super::suites::Suite;
-use crate::steps::say;
+use crate::steps::{out, say};
 
 /// Lines for people, or events for programs.
 pub(crate) struct Screen {
@@ -129,9 +129,4 @@ fn row(record: &CaseRecord) -> String {
     let reason = record.reason.as_deref().unwrap_or("");
     let (case, unit, verdict) = (&record.case, &record.unit, record.verdict);
     format!("{case:<44} {value:>14} {unit:<8} {verdict:<10} {gate}  {reason}").trim_end().to_owned()
-}
-
-fn out(line: &str) {
-    // Nobody reads any more: no reason to panic.
-    let _ = writeln!(std::io::stdout(), "{line}");
 }

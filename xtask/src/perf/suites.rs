@@ -62,7 +62,7 @@ pub(crate) fn matches(globs: &[String], suite: &str, case: &str) -> bool {
 }
 
 /// Whether a text fits a pattern in which `*` stands for any text.
-fn fits(glob: &str, text: &str) -> bool {
+pub(super) fn fits(glob: &str, text: &str) -> bool {
     let Some((first, rest)) = glob.split_once('*') else { return glob == text };
     let Some(mut text) = text.strip_prefix(first) else { return false };
     let mut parts: Vec<&str> = rest.split('*').collect();

@@ -6,7 +6,7 @@ use super::Offence;
 use crate::cargo::members;
 
 /// Our crates. No module may have one of these names: `mod queue;` would hide the crate `queue`.
-pub(super) const CRATES: [&str; 8] = [
+pub(crate) const CRATES: [&str; 8] = [
     "limiter",
     "pool",
     "queue",
