@@ -68,16 +68,19 @@
 mod admission;
 mod arena;
 mod body;
+mod cors;
 mod engine;
 mod fault;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod guard;
 #[cfg(feature = "shuttle")]
 #[doc(hidden)]
 pub mod handover;
 #[cfg(not(feature = "shuttle"))]
 mod handover;
+mod keys;
 mod metrics;
 mod options;
 mod render;
@@ -85,10 +88,12 @@ mod runner;
 mod seam;
 mod serve;
 mod sync;
+mod tenants;
 mod test_runner;
 pub mod wire;
 
 pub use fault::{Fault, FaultError};
+pub use keys::{Key, Keys, KeysError, Quota};
 pub use options::Options;
 pub use runner::{FinishReason, Next, Push, Runner, Sequence, SequenceId, Step, Token};
 pub use seam::{Listener, raise_open_files};

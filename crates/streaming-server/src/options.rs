@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::keys::Keys;
+
 /// Limits and names of a [`Server`](crate::Server).
 ///
 /// # Examples
@@ -20,8 +22,23 @@ pub struct Options {
     /// At most so many requests run at once. 16 384 unless set: more connections than that, most
     /// systems do not allow a process.
     pub running_max: usize,
-    /// At most so many requests wait to run; more are refused with 503. 4096 unless set.
+    /// At most so many requests wait to run; more are refused with 503. Where there are keys, half of
+    /// the places are the keys' own, by weight. 4096 unless set.
     pub queued_max: usize,
+    /// What runs at once has at most so many tokens, prompts and `max_tokens`; a request of more runs
+    /// alone. No limit unless set.
+    pub running_tokens_max: u64,
+    /// What waits has at most so many tokens, shared like `queued_max`; a request of more waits where
+    /// no other of its key does. No limit unless set.
+    pub queued_tokens_max: u64,
+    /// Whether the best number of running requests is sought, from 1 to `running_max`: the least that
+    /// brings about as many tokens per second as any. For runners and upstreams that serve many no
+    /// faster than few. Never unless set.
+    pub adaptive: bool,
+    /// After waiting so long a request counts as one class better. 10 s unless set.
+    pub ageing: Duration,
+    /// Who may ask. Everybody unless set.
+    pub keys: Option<Keys>,
     /// The largest `max_tokens` of a request. 1 048 576 unless set.
     pub tokens_max: u64,
     /// The largest body of a request, in bytes. 8 MiB unless set.
@@ -52,6 +69,13 @@ pub struct Options {
     /// What a stream may hold for a client that does not read: text and 32 bytes for each token.
     /// The runner's sequence pauses then. Exceeded by one token at most. 64 KiB unless set.
     pub backlog_bytes_max: usize,
+    /// Origins whose pages may read replies, as browsers write them (`https://example.com`); `*` stands
+    /// for every one. Never with credentials: keys are sent as a field, and pages have to know them.
+    /// None unless set.
+    pub cors_origins: Vec<String>,
+    /// Names that requests may have as their `Host`, without port; others are refused, which is what
+    /// keeps pages out that made a name of theirs point here. Every one unless set.
+    pub allowed_hosts: Vec<String>,
     /// Whether requests may ask for faults (`x-fault`). Never unless set.
     pub faults: bool,
 }
@@ -62,6 +86,11 @@ impl Default for Options {
             models: vec!["test".to_owned()],
             running_max: 16_384,
             queued_max: 4096,
+            running_tokens_max: u64::MAX,
+            queued_tokens_max: u64::MAX,
+            adaptive: false,
+            ageing: Duration::from_secs(10),
+            keys: None,
             tokens_max: 1 << 20,
             body_bytes_max: 8 << 20,
             held_bytes_max: 256 << 20,
@@ -74,6 +103,8 @@ impl Default for Options {
             keep_alive: Duration::from_secs(15),
             runner_timeout: Duration::from_secs(30),
             backlog_bytes_max: 64 << 10,
+            cors_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             faults: false,
         }
     }

@@ -7,6 +7,7 @@ mod generate;
 mod generation;
 mod keeper;
 mod route;
+mod socket;
 mod upload;
 
 use std::future::Future;
@@ -20,12 +21,14 @@ use self::accept::Acceptor;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::generation::{Generation, Sent};
 use crate::admission::Admission;
+use crate::cors::Cors;
 use crate::engine::{Engine, Factory};
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::runner::Runner;
 use crate::seam::{self, Clock, Listener};
 use crate::sync::{AtomicU64, Ordering};
+use crate::tenants::Tenants;
 
 /// How often it is looked whether there is a runner yet.
 const READY_PERIOD: Duration = Duration::from_millis(1);
@@ -49,6 +52,8 @@ pub(crate) struct Core {
     pub(crate) options: Options,
     pub(crate) engine: Engine,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) tenants: Tenants,
+    pub(crate) cors: Cors,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
     /// Bodies of requests, and replies that are not streamed.
@@ -66,6 +71,12 @@ impl Core {
     /// A number that no other request of this server has.
     pub(crate) fn draw(&self) -> u64 {
         self.drawn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What `GET /metrics` says.
+    fn metrics_text(&self) -> String {
+        let counts = self.admission.counts();
+        self.metrics.to_text(&self.options.models[0], counts, &self.tenants)
     }
 
     /// The name of a request, among those of all servers.
@@ -129,9 +140,12 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let factory: Factory = Arc::new(move || Box::new(runner()));
         let engine = Engine::start(factory, clock, &metrics).map_err(StartError::Thread)?;
+        let tenants = Tenants::new(options.keys.as_ref());
         let core = Core {
             engine,
-            admission: Arc::new(Admission::new(&options, clock)),
+            admission: Arc::new(Admission::new(&options, &tenants, clock)),
+            tenants,
+            cors: Cors::new(&options.cors_origins),
             metrics,
             clock,
             held: Budget::new(options.held_bytes_max),
@@ -171,7 +185,6 @@ impl Server {
     /// What `GET /metrics` says.
     #[must_use]
     pub fn metrics(&self) -> String {
-        let (running, waiting) = self.core.admission.counts();
-        self.core.metrics.to_text(&self.core.options.models[0], running, waiting)
+        self.core.metrics_text()
     }
 }

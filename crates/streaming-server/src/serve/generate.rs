@@ -19,10 +19,13 @@ use crate::fault::Fault;
 use crate::render::{Api, Format, Renderer, Shape, Template, error_of};
 use crate::runner::Sequence;
 use crate::seam::unix_seconds;
+use crate::tenants::Tenant;
 use crate::wire::{ApiError, Ask, Prompt, Usage};
 
 /// When a refused request may be worth another attempt.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// When a key that has a rate of nothing may come again.
+const NEVER_AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// Larger bodies are read into fields on another thread: tokens must not wait for them.
 const PARSE_INLINE_BYTES: usize = 64 << 10;
 
@@ -30,25 +33,33 @@ const FAULT: HeaderName = HeaderName::from_static("x-fault");
 const TIMESTAMPS: HeaderName = HeaderName::from_static("x-stream-timestamps");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// Whose request it is, and where the reply goes.
+pub(super) struct Caller {
+    pub(super) connection: Arc<Connection>,
+    pub(super) tenant: Arc<Tenant>,
+    /// The request's number.
+    pub(super) number: u64,
+}
+
 /// Serves a request for tokens.
 ///
 /// The head of a stream is sent with its first token, so that whatever goes wrong before has a status.
 pub(super) async fn generate(
     local: &Arc<Local>,
-    connection: Arc<Connection>,
+    Caller { connection, tenant, number }: Caller,
     api: Api,
-    number: u64,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, ApiError> {
     let core = &local.core;
     let mut visit = Visit::begin(core);
+    take_request(core, &tenant).inspect_err(|_| visit.end())?;
     let (parts, body) = request.into_parts();
     let prepared = prepare(core, api, &parts, body).await;
     let (ask, model, held, fault) = prepared.inspect_err(|_| {
         visit.end();
         core.metrics.refused_invalid.add(1);
     })?;
-    let permit = admit(core, &ask).await.inspect_err(|_| visit.end())?;
+    let permit = admit(core, &tenant, &ask).await.inspect_err(|_| visit.end())?;
     let usage =
         Usage { prompt_tokens: ask.prompts.iter().map(Prompt::tokens).sum(), completion_tokens: 0 };
     core.metrics.prompt_tokens.add(usage.prompt_tokens);
@@ -139,25 +150,45 @@ fn model_of(core: &Core, asked: Option<&str>) -> Result<Arc<str>, ApiError> {
     model.cloned().ok_or_else(|| ApiError::no_model(asked))
 }
 
-async fn admit(core: &Core, ask: &Ask) -> Result<Permit, ApiError> {
+/// A request of a key that has no more requests is refused before its body is read.
+fn take_request(core: &Core, tenant: &Tenant) -> Result<(), ApiError> {
+    tenant.take_request().map_err(|retry_at| {
+        core.metrics.refused_requests.add(1);
+        tenant.refused.add(1);
+        ApiError::rate_limited("requests", retry_at.wait().unwrap_or(NEVER_AGAIN))
+    })
+}
+
+async fn admit(core: &Core, tenant: &Arc<Tenant>, ask: &Ask) -> Result<Permit, ApiError> {
     let prompt_tokens: u64 = ask.prompts.iter().map(Prompt::tokens).sum();
-    let tokens = ask.tokens_max.saturating_mul(ask.choices() as u64);
-    // Nobody has a key yet: all are one tenant.
-    let entry = Entry { key: Arc::from(""), class: 0, cost: prompt_tokens.saturating_add(tokens) };
+    let tokens_max = ask.tokens_max.saturating_mul(ask.choices() as u64);
+    let metrics = &core.metrics;
+    let reserved = tenant.reserve(prompt_tokens.saturating_add(tokens_max));
+    let charge = reserved.map_err(|retry_at| {
+        metrics.refused_tokens.add(1);
+        tenant.refused.add(1);
+        ApiError::rate_limited("tokens", retry_at.wait().unwrap_or(NEVER_AGAIN))
+    })?;
+    // Whoever may be served early may ask to be served late.
+    let class = tenant.priority.max(ask.priority);
+    let entry = Entry { charge, class, prompt_tokens, tokens_max };
     let timeout = core.options.queue_timeout;
     let admitted = core.admission.admit(entry, timeout).await;
-    admitted.map_err(|refusal| match refusal {
-        Refusal::Full => {
-            core.metrics.refused_overloaded.add(1);
-            ApiError::overloaded("too many requests wait; send the request later", RETRY_AFTER)
-        }
-        Refusal::TimedOut => {
-            core.metrics.refused_timeout.add(1);
-            ApiError::queue_timeout(timeout, RETRY_AFTER)
-        }
-        Refusal::Draining => {
-            core.metrics.refused_draining.add(1);
-            ApiError::draining()
+    admitted.map_err(|refusal| {
+        tenant.refused.add(1);
+        match refusal {
+            Refusal::Full(wait) => {
+                metrics.refused_overloaded.add(1);
+                ApiError::overloaded("too many requests wait; send the request later", wait)
+            }
+            Refusal::TimedOut(wait) => {
+                metrics.refused_timeout.add(1);
+                ApiError::queue_timeout(timeout, wait)
+            }
+            Refusal::Draining => {
+                metrics.refused_draining.add(1);
+                ApiError::draining()
+            }
         }
     })
 }

@@ -83,7 +83,7 @@ pub(crate) struct Generation {
     last_ns: u64,
     visit: Visit,
     _held: Reservation,
-    _permit: Permit,
+    permit: Permit,
 }
 
 impl fmt::Debug for Generation {
@@ -132,7 +132,7 @@ impl Generation {
             last_ns: 0,
             visit,
             _held: held,
-            _permit: permit,
+            permit,
         }
     }
 
@@ -166,6 +166,7 @@ impl Generation {
         if 0 < sent.tokens {
             self.tokens += sent.tokens;
             metrics.generation_tokens.add(sent.tokens);
+            self.permit.use_tokens(sent.tokens);
             metrics.tokens_per_write.observe(sent.tokens);
             metrics.backlog_bytes.observe(sent.cost_bytes);
             if self.first_ns == 0 {

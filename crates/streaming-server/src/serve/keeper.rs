@@ -50,6 +50,7 @@ impl Keeper {
                 core.metrics.stalled.add(1);
             }
         }
+        core.admission.tick(core.metrics.generation_tokens.get());
         core.engine.replace_stuck(before(core.options.runner_timeout));
         let epoch = core.engine.epoch();
         let silent_since_ns = before(core.options.keep_alive);

@@ -50,6 +50,8 @@ pub struct Ask {
     pub top_p: f32,
     /// What sampling is to begin with.
     pub seed: Option<i64>,
+    /// The class that it asks for; 0 is served first.
+    pub priority: u8,
 }
 
 impl Ask {
@@ -158,6 +160,7 @@ fn check(request: GenerateRequest, prompts: Vec<Prompt>, tokens_max: u64) -> Res
         temperature: within("temperature", request.temperature.unwrap_or(1.0), 0.0..=2.0)?,
         top_p,
         seed: request.seed,
+        priority: request.priority.unwrap_or(0).clamp(0, 255) as u8,
     })
 }
 

@@ -82,6 +82,22 @@ impl ApiError {
         Self { allow: Some(allow), ..error }
     }
 
+    /// 401: a key is needed, and this is none.
+    #[must_use]
+    pub fn no_key() -> Self {
+        let message = "a key is needed: send `Authorization: Bearer` and one that is known here";
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
+    }
+
+    /// 429: the key has no more of its rate.
+    #[must_use]
+    pub fn rate_limited(what: &str, retry_after: Duration) -> Self {
+        let millis = retry_after.as_millis();
+        let message = format!("this key has no more {what} for {millis} ms");
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message);
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
     /// 500: not the client's fault.
     #[must_use]
     pub fn server(message: impl Into<Cow<'static, str>>) -> Self {

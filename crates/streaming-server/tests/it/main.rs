@@ -1,10 +1,12 @@
 //! Behavior through the public API, on raw bytes: what a client library makes of them is its own affair.
 #![expect(clippy::unwrap_used, reason = "what tests share is a test as well")]
 
+mod ambiguous;
 mod bad_input;
 mod cancel;
 mod faults;
 mod helpers;
+mod keys;
 #[cfg(feature = "cli")]
 mod program;
 mod properties;
