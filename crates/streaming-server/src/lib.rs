@@ -83,6 +83,7 @@ mod handover;
 mod keys;
 mod metrics;
 mod options;
+mod relay;
 mod render;
 mod runner;
 mod seam;
@@ -94,7 +95,7 @@ pub mod wire;
 
 pub use fault::{Fault, FaultError};
 pub use keys::{Key, Keys, KeysError, Quota};
-pub use options::Options;
+pub use options::{Options, RelayOptions};
 pub use runner::{FinishReason, Next, Push, Runner, Sequence, SequenceId, Step, Token};
 pub use seam::{Listener, raise_open_files};
 pub use serve::{Ended, Server, StartError};

@@ -150,7 +150,7 @@ impl Metrics {
     }
 
     /// Everything in the text format of Prometheus, version 0.0.4.
-    pub(crate) fn to_text(&self, model: &str, counts: (u64, u64), tenants: &Tenants) -> String {
+    pub(crate) fn to_text(&self, model: &str, counts: (u64, u64), tenants: &Tenants) -> Text {
         let mut text = Text { out: String::with_capacity(32 << 10), model: label_value(model) };
         let (running, waiting) = counts;
         text.plain("vllm:num_requests_running", "gauge", "Requests that run", running);
@@ -160,7 +160,7 @@ impl Metrics {
         if tenants.have_keys() {
             write_keys(&mut text, tenants.all());
         }
-        text.out
+        text
     }
 
     /// What vLLM calls so, so that its dashboards work.
@@ -271,23 +271,27 @@ fn write_keys(text: &mut Text, tenants: &[Arc<Tenant>]) {
 }
 
 /// Writes the text format.
-struct Text {
+pub(crate) struct Text {
     out: String,
     model: String,
 }
 
 impl Text {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
+    pub(crate) fn into_string(self) -> String {
+        self.out
+    }
+
+    pub(crate) fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.out, "# HELP {name} {help}.\n# TYPE {name} {kind}");
     }
 
-    fn value(&mut self, name: &str, labels: &str, value: u64) {
+    pub(crate) fn value(&mut self, name: &str, labels: &str, value: u64) {
         let comma = if labels.is_empty() { "" } else { "," };
         let _ =
             writeln!(self.out, "{name}{{model_name=\"{}\"{comma}{labels}}} {value}", self.model);
     }
 
-    fn plain(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+    pub(crate) fn plain(&mut self, name: &str, kind: &str, help: &str, value: u64) {
         self.head(name, kind, help);
         self.value(name, "", value);
     }
@@ -316,6 +320,7 @@ mod tests {
     #[test]
     fn values_of_labels_are_escaped() {
         let text = Metrics::default().to_text("a\"b\\c\nd", (0, 0), &Tenants::new(None));
+        let text = text.into_string();
         assert!(text.contains(r#"vllm:num_requests_running{model_name="a\"b\\c\nd"} 0"#));
     }
 
@@ -324,7 +329,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.first_token.observe(20_000_000);
         let tenants = Tenants::new(Some(&"a:k".parse().unwrap()));
-        for line in metrics.to_text("test", (0, 0), &tenants).lines() {
+        for line in metrics.to_text("test", (0, 0), &tenants).into_string().lines() {
             let is_sample = line
                 .split_once("} ")
                 .is_some_and(|(name, value)| name.contains('{') && value.parse::<f64>().is_ok());

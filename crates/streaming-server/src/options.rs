@@ -63,7 +63,8 @@ pub struct Options {
     /// After so much silence a stream gets a comment, so that nobody on the way takes it for dead.
     /// 15 s unless set.
     pub keep_alive: Duration,
-    /// A runner that takes so long for a step is given up: its requests fail, another is started.
+    /// A runner that takes so long for a step is given up: its requests fail, another is started. An
+    /// upstream that says nothing for so long has failed.
     /// 30 s unless set.
     pub runner_timeout: Duration,
     /// What a stream may hold for a client that does not read: text and 32 bytes for each token.
@@ -107,5 +108,34 @@ impl Default for Options {
             allowed_hosts: Vec::new(),
             faults: false,
         }
+    }
+}
+
+/// Where a relay passes requests on to.
+///
+/// # Examples
+///
+/// ```
+/// use streaming_server::{Options, RelayOptions, Server};
+///
+/// let relay = RelayOptions {
+///     upstreams: vec!["http://10.0.0.1:8000".to_owned(), "http://10.0.0.2:8000/v1".to_owned()],
+///     ..RelayOptions::default()
+/// };
+/// let options = Options { models: Vec::new(), ..Options::default() };
+/// let server = Server::relay(options, &relay)?;
+/// # Ok::<(), streaming_server::StartError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct RelayOptions {
+    /// URLs; `/v1` at their end is the same as nothing. `https` needs the feature `tls`.
+    pub upstreams: Vec<String>,
+    /// How often an upstream is asked how it is. 2 s unless set.
+    pub health_interval: Duration,
+}
+
+impl Default for RelayOptions {
+    fn default() -> Self {
+        Self { upstreams: Vec::new(), health_interval: Duration::from_secs(2) }
     }
 }

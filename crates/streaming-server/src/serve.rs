@@ -1,11 +1,13 @@
 //! The server: what is shared by all its connections, from start to drain.
 
 mod accept;
+mod admit;
 mod collect;
 mod connection;
 mod generate;
 mod generation;
 mod keeper;
+mod relayed;
 mod route;
 mod socket;
 mod upload;
@@ -20,11 +22,13 @@ use memory::Budget;
 use self::accept::Acceptor;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::generation::{Generation, Sent};
+pub(crate) use self::relayed::Relayed;
 use crate::admission::Admission;
 use crate::cors::Cors;
 use crate::engine::{Engine, Factory};
 use crate::metrics::Metrics;
-use crate::options::Options;
+use crate::options::{Options, RelayOptions};
+use crate::relay::Relay;
 use crate::runner::Runner;
 use crate::seam::{self, Clock, Listener};
 use crate::sync::{AtomicU64, Ordering};
@@ -46,11 +50,28 @@ pub struct Server {
     core: Arc<Core>,
 }
 
+/// Where tokens come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Runner(Engine),
+    Relay(Arc<Relay>),
+}
+
+impl Source {
+    /// Whether it makes sense to ask for tokens.
+    pub(crate) fn is_ready(&self) -> bool {
+        match self {
+            Self::Runner(engine) => engine.is_ready(),
+            Self::Relay(relay) => relay.is_ready(),
+        }
+    }
+}
+
 /// What every connection has to do with.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) options: Options,
-    pub(crate) engine: Engine,
+    pub(crate) source: Source,
     pub(crate) admission: Arc<Admission>,
     pub(crate) tenants: Tenants,
     pub(crate) cors: Cors,
@@ -76,7 +97,12 @@ impl Core {
     /// What `GET /metrics` says.
     fn metrics_text(&self) -> String {
         let counts = self.admission.counts();
-        self.metrics.to_text(&self.options.models[0], counts, &self.tenants)
+        let model = self.options.models.first().map_or("", String::as_str);
+        let mut text = self.metrics.to_text(model, counts, &self.tenants);
+        if let Source::Relay(relay) = &self.source {
+            relay.write(&mut text);
+        }
+        text.into_string()
     }
 
     /// The name of a request, among those of all servers.
@@ -93,6 +119,8 @@ pub enum StartError {
     NoModel,
     /// There is no thread for the runner.
     Thread(io::Error),
+    /// What is wrong with the upstreams.
+    Upstream(String),
 }
 
 impl std::fmt::Display for StartError {
@@ -100,6 +128,7 @@ impl std::fmt::Display for StartError {
         match self {
             Self::NoModel => f.write_str("no model is named; give at least one"),
             Self::Thread(_) => f.write_str("the system has no thread for the runner"),
+            Self::Upstream(what) => f.write_str(what),
         }
     }
 }
@@ -107,7 +136,7 @@ impl std::fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::NoModel => None,
+            Self::NoModel | Self::Upstream(_) => None,
             Self::Thread(error) => Some(error),
         }
     }
@@ -140,9 +169,25 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let factory: Factory = Arc::new(move || Box::new(runner()));
         let engine = Engine::start(factory, clock, &metrics).map_err(StartError::Thread)?;
+        Ok(Self::new(options, Source::Runner(engine), clock, metrics))
+    }
+
+    /// Passes requests on to upstreams instead of a runner, and their replies back as they come. Where
+    /// no model is named, each is passed on.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Upstream`] when an upstream is none, or there is none.
+    pub fn relay(options: Options, relay: &RelayOptions) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let relay = Relay::new(&options, relay, clock).map_err(StartError::Upstream)?;
+        Ok(Self::new(options, Source::Relay(Arc::new(relay)), clock, Arc::default()))
+    }
+
+    fn new(options: Options, source: Source, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let tenants = Tenants::new(options.keys.as_ref());
         let core = Core {
-            engine,
+            source,
             admission: Arc::new(Admission::new(&options, &tenants, clock)),
             tenants,
             cors: Cors::new(&options.cors_origins),
@@ -155,16 +200,16 @@ impl Server {
             started_unix_s: seam::unix_seconds(),
             options,
         };
-        Ok(Self { core: Arc::new(core) })
+        Self { core: Arc::new(core) }
     }
 
-    /// Waits until there is a runner to take requests. They may come before: they wait.
+    /// Waits until there is a runner, or an upstream, to take requests. They may come before: they wait.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
     pub async fn ready(&self) {
-        while !self.core.engine.is_ready() {
+        while !self.core.source.is_ready() {
             tokio::time::sleep(READY_PERIOD).await;
         }
     }

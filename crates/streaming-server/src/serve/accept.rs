@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::keeper::Keeper;
 use super::route::answer;
 use super::socket::Socket;
-use super::{Connection, Core, Ended};
+use super::{Connection, Core, Ended, Source};
 use crate::arena::Arena;
 use crate::body::FramePool;
 use crate::guard::HEAD_BYTES_MAX;
@@ -56,6 +56,9 @@ impl Acceptor {
         let mut helpers = JoinSet::new();
         helpers.spawn(deliver(Arc::clone(&local.outlet)));
         helpers.spawn(Keeper::new(&local).keep());
+        if let Source::Relay(relay) = &core.source {
+            relay.watch(&mut helpers);
+        }
         Self { local, listener, tasks: JoinSet::new(), helpers }
     }
 

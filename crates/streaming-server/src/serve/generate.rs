@@ -11,10 +11,11 @@ use hyper::{Request, Response, StatusCode};
 use memory::Reservation;
 
 use super::accept::Local;
+use super::admit::{Cost, admit, take_request};
 use super::generation::{Generation, Order, Visit};
 use super::{Connection, Core, collect, upload};
-use crate::admission::{Entry, Permit, Refusal};
 use crate::body::{Body, FaultyBody, StreamBody};
+use crate::engine::Engine;
 use crate::fault::Fault;
 use crate::render::{Api, Format, Renderer, Shape, Template, error_of};
 use crate::runner::Sequence;
@@ -24,8 +25,6 @@ use crate::wire::{ApiError, Ask, Prompt, Usage};
 
 /// When a refused request may be worth another attempt.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// When a key that has a rate of nothing may come again.
-const NEVER_AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// Larger bodies are read into fields on another thread: tokens must not wait for them.
 const PARSE_INLINE_BYTES: usize = 64 << 10;
 
@@ -46,6 +45,7 @@ pub(super) struct Caller {
 /// The head of a stream is sent with its first token, so that whatever goes wrong before has a status.
 pub(super) async fn generate(
     local: &Arc<Local>,
+    engine: &Engine,
     Caller { connection, tenant, number }: Caller,
     api: Api,
     request: Request<Incoming>,
@@ -59,9 +59,11 @@ pub(super) async fn generate(
         visit.end();
         core.metrics.refused_invalid.add(1);
     })?;
-    let permit = admit(core, &tenant, &ask).await.inspect_err(|_| visit.end())?;
-    let usage =
-        Usage { prompt_tokens: ask.prompts.iter().map(Prompt::tokens).sum(), completion_tokens: 0 };
+    let prompt_tokens = ask.prompts.iter().map(Prompt::tokens).sum();
+    let tokens_max = ask.tokens_max.saturating_mul(ask.choices() as u64);
+    let cost = Cost { prompt_tokens, tokens_max, priority: ask.priority };
+    let permit = admit(core, &tenant, cost).await.inspect_err(|_| visit.end())?;
+    let usage = Usage { prompt_tokens, completion_tokens: 0 };
     core.metrics.prompt_tokens.add(usage.prompt_tokens);
     core.metrics.request_prompt_tokens.observe(usage.prompt_tokens);
     core.metrics.request_tokens_max.observe(ask.tokens_max);
@@ -77,7 +79,7 @@ pub(super) async fn generate(
         permit,
         visit,
     };
-    let mut generation = Generation::start(core, &local.outlet, number, order);
+    let mut generation = Generation::start(local, engine, number, order);
     if !streams {
         let told = collect::Told { api, id, model: &model, logprobs: shape.logprobs, usage, echo };
         return collect::collect(core, generation, told, choices).await;
@@ -115,7 +117,7 @@ async fn prepare(
 }
 
 /// JSON, or nothing said.
-fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
     if essence.trim().eq_ignore_ascii_case("application/json") {
@@ -148,49 +150,6 @@ fn model_of(core: &Core, asked: Option<&str>) -> Result<Arc<str>, ApiError> {
     let Some(asked) = asked else { return Ok(Arc::clone(&core.models[0])) };
     let model = core.models.iter().find(|model| &***model == asked);
     model.cloned().ok_or_else(|| ApiError::no_model(asked))
-}
-
-/// A request of a key that has no more requests is refused before its body is read.
-fn take_request(core: &Core, tenant: &Tenant) -> Result<(), ApiError> {
-    tenant.take_request().map_err(|retry_at| {
-        core.metrics.refused_requests.add(1);
-        tenant.refused.add(1);
-        ApiError::rate_limited("requests", retry_at.wait().unwrap_or(NEVER_AGAIN))
-    })
-}
-
-async fn admit(core: &Core, tenant: &Arc<Tenant>, ask: &Ask) -> Result<Permit, ApiError> {
-    let prompt_tokens: u64 = ask.prompts.iter().map(Prompt::tokens).sum();
-    let tokens_max = ask.tokens_max.saturating_mul(ask.choices() as u64);
-    let metrics = &core.metrics;
-    let reserved = tenant.reserve(prompt_tokens.saturating_add(tokens_max));
-    let charge = reserved.map_err(|retry_at| {
-        metrics.refused_tokens.add(1);
-        tenant.refused.add(1);
-        ApiError::rate_limited("tokens", retry_at.wait().unwrap_or(NEVER_AGAIN))
-    })?;
-    // Whoever may be served early may ask to be served late.
-    let class = tenant.priority.max(ask.priority);
-    let entry = Entry { charge, class, prompt_tokens, tokens_max };
-    let timeout = core.options.queue_timeout;
-    let admitted = core.admission.admit(entry, timeout).await;
-    admitted.map_err(|refusal| {
-        tenant.refused.add(1);
-        match refusal {
-            Refusal::Full(wait) => {
-                metrics.refused_overloaded.add(1);
-                ApiError::overloaded("too many requests wait; send the request later", wait)
-            }
-            Refusal::TimedOut(wait) => {
-                metrics.refused_timeout.add(1);
-                ApiError::queue_timeout(timeout, wait)
-            }
-            Refusal::Draining => {
-                metrics.refused_draining.add(1);
-                ApiError::draining()
-            }
-        }
-    })
 }
 
 fn shape_of(api: Api, ask: &Ask, headers: &HeaderMap) -> Shape {

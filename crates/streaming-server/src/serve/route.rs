@@ -13,7 +13,8 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::accept::Local;
 use super::generate::{Caller, generate};
-use super::{Connection, Core};
+use super::relayed::{pass, relay};
+use super::{Connection, Core, Source};
 use crate::body::Body;
 use crate::guard::Fault;
 use crate::render::Api;
@@ -45,9 +46,19 @@ pub(super) async fn answer(
         Ok(Entered::Preflight(headers)) => Ok(preflight(headers)),
         Ok(Entered::Route(Route::Generate(api), tenant)) => {
             let caller = Caller { connection, tenant, number };
-            Box::pin(generate(&local, caller, api, request)).await
+            match &local.core.source {
+                Source::Runner(engine) => {
+                    Box::pin(generate(&local, engine, caller, api, request)).await
+                }
+                Source::Relay(to) => Box::pin(relay(&local, to, caller, request)).await,
+            }
         }
-        Ok(Entered::Route(Route::Told(told), _)) => tell(&local.core, told, request.uri().path()),
+        Ok(Entered::Route(Route::Told(told), _)) => match &local.core.source {
+            Source::Relay(relay) if told.is_of_models() && local.core.models.is_empty() => {
+                Box::pin(pass(&local.core, relay, &request.into_parts().0)).await
+            }
+            _ => tell(&local.core, told, request.uri().path()),
+        },
         Err(error) => Err(error),
     };
     let mut reply = reply.unwrap_or_else(|error| refusal(&error));
@@ -78,9 +89,8 @@ fn enter(core: &Core, request: &Request<Incoming>) -> Result<Entered, ApiError> 
     }
     let route = route(request)?;
     let tenant = match route {
-        Route::Generate(_) | Route::Told(Told::Models | Told::Model) => {
-            core.tenants.of(request.headers())
-        }
+        Route::Generate(_) => core.tenants.of(request.headers()),
+        Route::Told(told) if told.is_of_models() => core.tenants.of(request.headers()),
         Route::Told(_) => core.tenants.all().first(),
     };
     let tenant = tenant.ok_or_else(|| {
@@ -121,6 +131,12 @@ enum Told {
     Models,
     Model,
     Ping,
+}
+
+impl Told {
+    fn is_of_models(self) -> bool {
+        matches!(self, Self::Models | Self::Model)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,14 +198,15 @@ fn tell(core: &Core, told: Told, path: &str) -> Result<Response<Body>, ApiError>
 fn health(core: &Core) -> Response<Body> {
     let (status, word) = if core.admission.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
-    } else if core.engine.is_ready() {
+    } else if core.source.is_ready() {
         (StatusCode::OK, "healthy")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "no_runner")
     };
     let (running, waiting) = core.admission.counts();
     let mut text = String::new();
-    let model = serde_json::Value::from(&*core.models[0]);
+    let model = core.models.first().map(|model| serde_json::Value::from(&**model));
+    let model = model.unwrap_or_default();
     let _ = write!(
         text,
         "{{\"status\":\"{word}\",\"model\":{model},\"running\":{running},\"waiting\":{waiting}}}"

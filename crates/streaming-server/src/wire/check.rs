@@ -99,20 +99,30 @@ impl Ask {
 }
 
 fn parse(body: &[u8]) -> Result<GenerateRequest, ApiError> {
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(ApiError::malformed("the body is no JSON object"));
-    }
+    is_object(body)?;
     let mut json = serde_json::Deserializer::from_slice(body);
-    let request = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let message = error.inner().to_string();
-        match field(error.path()) {
-            Some(field) if error.inner().is_data() => ApiError::invalid(&field, message),
-            _ => ApiError::malformed(format!("the body is no JSON: {message}")),
-        }
-    })?;
+    let request =
+        serde_path_to_error::deserialize(&mut json).map_err(|error| field_error(&error))?;
     let end = json.end();
     end.map_err(|error| ApiError::malformed(format!("the body is no JSON: {error}")))?;
     Ok(request)
+}
+
+/// Whether a body may be a request at all: serde would take a list for one.
+pub(super) fn is_object(body: &[u8]) -> Result<(), ApiError> {
+    if body.trim_ascii_start().first() == Some(&b'{') {
+        return Ok(());
+    }
+    Err(ApiError::malformed("the body is no JSON object"))
+}
+
+/// What a client is told about a body that cannot be read.
+pub(super) fn field_error(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
+    let message = error.inner().to_string();
+    match field(error.path()) {
+        Some(field) if error.inner().is_data() => ApiError::invalid(&field, message),
+        _ => ApiError::malformed(format!("the body is no JSON: {message}")),
+    }
 }
 
 /// The field of the body that a path leads through.

@@ -104,6 +104,22 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
     }
 
+    /// 502: no upstream has a reply that makes sense.
+    pub(crate) fn bad_gateway() -> Self {
+        let message = "no upstream could serve the request; send it again";
+        Self::new(StatusCode::BAD_GATEWAY, "server_error", message)
+    }
+
+    /// 503: all upstreams are left alone for a while.
+    pub(crate) fn no_upstream(retry_after: Duration) -> Self {
+        Self::overloaded("all upstreams fail; send the request later", retry_after)
+    }
+
+    /// 503: replies that are not streamed have to be held.
+    pub(crate) fn no_room_for_reply() -> Self {
+        Self::overloaded("there is no room for more replies", Duration::from_secs(1))
+    }
+
     /// 503: too much at once.
     #[must_use]
     pub fn overloaded(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {

@@ -11,6 +11,9 @@ mod keys;
 mod program;
 mod properties;
 mod real_time;
+mod relay;
+mod relay_real_time;
 #[cfg(feature = "cli")]
 mod syscalls;
+mod upstreams;
 mod wire;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use streaming_server::{Keys, KeysError, Options, Pace, TestOptions};
+use streaming_server::{Keys, KeysError, Options, Pace, RelayOptions, TestOptions};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,6 +15,7 @@ Examples:
   streaming-server --interval 0s                       as fast as they leave
   streaming-server --max-running 8 --max-queued 100 --queue-timeout 2s
   streaming-server --api-keys keys.txt --listen unix:/run/streaming.sock
+  streaming-server --runner upstream --upstream http://10.0.0.1:8000 --upstream http://10.0.0.2:8000
   streaming-server --enable-faults                     heeds `x-fault: cut@3`
 
   curl -N http://127.0.0.1:8000/v1/completions -H 'Content-Type: application/json' \\
@@ -32,8 +33,11 @@ pub(crate) struct Args {
     /// What produces the tokens
     #[arg(long, value_enum, default_value_t)]
     pub(crate) runner: RunnerKind,
-    /// A name of the model; several names are one model
-    #[arg(long, value_name = "NAME", default_value = "test")]
+    /// A server to pass requests on to, with --runner upstream
+    #[arg(long, value_name = "URL", required_if_eq("runner", "upstream"))]
+    pub(crate) upstream: Vec<String>,
+    /// A name of the model; several names are one model. `test` unless given, or any for upstreams
+    #[arg(long, value_name = "NAME")]
     pub(crate) model: Vec<String>,
     /// Between two tokens; 0s is as fast as they leave
     #[arg(long, value_name = "D", default_value = "20ms", value_parser = parse_duration)]
@@ -92,6 +96,9 @@ pub(crate) struct Args {
     /// How long the body of a request may take
     #[arg(long, value_name = "D", default_value = "30s", value_parser = parse_duration)]
     pub(crate) body_timeout: Duration,
+    /// How long a step of the runner may take, and an upstream be silent
+    #[arg(long, value_name = "D", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) runner_timeout: Duration,
     /// How long streams may take to finish after SIGTERM
     #[arg(long, value_name = "D", default_value = "30s", value_parser = parse_duration)]
     pub(crate) drain_timeout: Duration,
@@ -114,9 +121,11 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(crate) enum RunnerKind {
-    /// Keeps an exact schedule instead of computing.
+    /// Keeps an exact schedule instead of computing
     #[default]
     Test,
+    /// Passes requests on to --upstream
+    Upstream,
 }
 
 /// Where to listen.
@@ -129,7 +138,7 @@ pub(crate) enum Listen {
 /// What the server is told.
 pub(crate) fn options(args: &Args) -> Result<Options, String> {
     Ok(Options {
-        models: args.model.clone(),
+        models: models(args),
         running_max: args.max_running,
         queued_max: args.max_queued,
         tokens_max: args.max_tokens,
@@ -137,6 +146,7 @@ pub(crate) fn options(args: &Args) -> Result<Options, String> {
         connections_max: args.max_connections,
         queue_timeout: args.queue_timeout,
         stall_timeout: args.stall_timeout,
+        runner_timeout: args.runner_timeout,
         header_timeout: args.header_timeout,
         body_timeout: args.body_timeout,
         drain_timeout: args.drain_timeout,
@@ -149,6 +159,18 @@ pub(crate) fn options(args: &Args) -> Result<Options, String> {
         allowed_hosts: args.allowed_host.clone(),
         ..Options::default()
     })
+}
+
+fn models(args: &Args) -> Vec<String> {
+    match args.runner {
+        RunnerKind::Test if args.model.is_empty() => vec!["test".to_owned()],
+        RunnerKind::Test | RunnerKind::Upstream => args.model.clone(),
+    }
+}
+
+/// What the relay is told.
+pub(crate) fn relay_options(args: &Args) -> RelayOptions {
+    RelayOptions { upstreams: args.upstream.clone(), ..RelayOptions::default() }
 }
 
 fn read_keys(path: &Path) -> Result<Keys, String> {

@@ -11,7 +11,7 @@ use clap::Parser as _;
 use streaming_server::{Ended, Listener, Server, TestRunner, raise_open_files};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::args::{Args, Listen, RunnerKind, options, test_options};
+use self::args::{Args, Listen, RunnerKind, options, relay_options, test_options};
 
 /// What the shell calls an error of usage (`EX_USAGE` of `sysexits.h`).
 const USAGE: u8 = 64;
@@ -57,11 +57,18 @@ fn run(args: &Args, started: Instant) -> Result<ExitCode, Box<dyn std::error::Er
 async fn serve(args: &Args, started: Instant) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let RunnerKind::Test = args.runner;
-    let tokens = test_options(args);
-    let server = Server::start(options(args)?, move || TestRunner::new(tokens))?;
+    let server = match args.runner {
+        RunnerKind::Test => {
+            let tokens = test_options(args);
+            Server::start(options(args)?, move || TestRunner::new(tokens))?
+        }
+        RunnerKind::Upstream => Server::relay(options(args)?, &relay_options(args))?,
+    };
     let (listener, url) = listen(&args.listen).await?;
-    server.ready().await;
+    // Upstreams may come later: `/ready` tells.
+    if let RunnerKind::Test = args.runner {
+        server.ready().await;
+    }
     announce(args.json, &url, started)?;
     let stop = async {
         terminate.recv().await;
