@@ -21,9 +21,9 @@ use crate::seam::{Clock, nanoseconds};
 use crate::sync::Mutex;
 use crate::tenants::{Charge, Tenants};
 
-/// What a round of turns gives to a key of weight 1, in tokens: that of a common request, so that keys
-/// take turns request by request unless theirs are larger.
-const QUANTUM: u64 = 1024;
+/// What a round of turns gives to a key of weight 1, in tokens. Rounds in which nobody can pay are counted
+/// and not visited, so the finest shares cost no more than coarse ones.
+const QUANTUM: u64 = 1;
 /// Where the search for the best number of running requests begins.
 const RUNNING_START: usize = 16;
 
