@@ -91,7 +91,8 @@ fn settings_come_before_weights() {
     let files = (0..20).fold(HubRepo::new("org/a", COMMIT), |repo, k| {
         repo.with(HubFile::blob(format!("a{k}.safetensors"), 100_000, k))
     });
-    let shelf = Shelf::new(vec![files.with(HubFile::text("z.json", "{}"))]);
+    let mut shelf = Shelf::new(vec![files.with(HubFile::text("z.json", "{}"))]);
+    shelf.files_max = 1;
     let events = shelf.events(&"org/a".parse().unwrap());
     let begun = events.iter().find_map(|event| match event {
         ModelEvent::Transfer { path, .. } => Some(path.clone()),

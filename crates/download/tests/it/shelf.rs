@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use download::{
-    Cache, Downloader, Ensured, Error, Hub, HubOptions, ModelEvent, ModelSpec, Models,
-    ModelsOptions, Token,
+    Cache, Downloader, Ensured, Error, FetchOptions, Hub, HubOptions, ModelEvent, ModelSpec,
+    Models, ModelsOptions, Token,
 };
 use pool::http::Client;
 use testkit::{HubFile, HubRepo};
@@ -32,6 +32,8 @@ pub(crate) struct Shelf {
     folder: tempfile::TempDir,
     pub(crate) token: Option<&'static str>,
     pub(crate) offline: bool,
+    /// With one, files come in the order of their turns.
+    pub(crate) files_max: usize,
 }
 
 impl Shelf {
@@ -39,9 +41,10 @@ impl Shelf {
         Self::with(testkit::HubOptions { repos, page_size: 2, ..testkit::HubOptions::default() })
     }
 
-    pub(crate) fn with(options: testkit::HubOptions) -> Self {
-        let hub = testkit::Hub::start(options).unwrap();
-        Self { hub, folder: tempfile::tempdir().unwrap(), token: None, offline: false }
+    pub(crate) fn with(hub: testkit::HubOptions) -> Self {
+        let hub = testkit::Hub::start(hub).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        Self { hub, folder, token: None, offline: false, files_max: options().files_max }
     }
 
     /// A folder that nothing but the cache should be in.
@@ -54,7 +57,8 @@ impl Shelf {
     }
 
     pub(crate) fn models(&self) -> Models {
-        let downloader = Downloader::new(Client::new(client_options()), options());
+        let options = FetchOptions { files_max: self.files_max, ..options() };
+        let downloader = Downloader::new(Client::new(client_options()), options);
         let token = self.token.map(|token| Token::new(token).unwrap());
         let options = HubOptions { token, ..HubOptions::new(self.hub.url().parse().unwrap()) };
         let options_of = ModelsOptions { cache: self.cache(), offline: self.offline };
