@@ -4,6 +4,8 @@
 //! and tokens. Here is who waits for it. A place is a [`Permit`], in line or running: dropping it leaves,
 //! wherever it stands, and lets the next one in.
 
+#[cfg(feature = "shuttle")]
+pub mod checked;
 mod pace;
 mod room;
 

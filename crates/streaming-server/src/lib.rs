@@ -65,6 +65,10 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "shuttle")]
+#[doc(hidden)]
+pub mod admission;
+#[cfg(not(feature = "shuttle"))]
 mod admission;
 mod arena;
 mod body;

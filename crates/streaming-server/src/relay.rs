@@ -78,11 +78,11 @@ impl Relay {
 
     /// Its figures.
     pub(crate) fn write(&self, text: &mut Text) {
-        text.plain("upstream_retries_total", "counter", "Requests sent again", self.retries.get());
         type Figure = fn(&Upstream) -> u64;
+        text.plain("upstream_retries_total", "counter", "Requests sent again", self.retries.get());
         let figures: [(&str, &str, &str, Figure); 5] = [
             ("upstream_up", "gauge", "Whether it is well", |one| u64::from(one.is_well())),
-            ("upstream_in_flight", "gauge", "Requests it serves", |one| one.load() as u64),
+            ("upstream_in_flight", "gauge", "Requests it serves", Upstream::load),
             ("upstream_requests_total", "counter", "Requests sent to it", |one| one.asked.get()),
             ("upstream_refused_total", "counter", "429 and 503 of it", |one| one.refused.get()),
             ("upstream_failures_total", "counter", "Failures of it", |one| one.failed.get()),

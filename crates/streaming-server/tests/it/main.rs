@@ -6,6 +6,8 @@ mod bad_input;
 mod cancel;
 mod faults;
 mod helpers;
+#[cfg(feature = "cli")]
+mod hostile_real_time;
 mod keys;
 #[cfg(feature = "cli")]
 mod program;

@@ -27,6 +27,35 @@ fn start(args: &[&str]) -> (Child, String) {
     (child, line.trim().to_owned())
 }
 
+/// A running program that ends with its test.
+pub(crate) struct Program {
+    child: Child,
+    pub(crate) address: String,
+}
+
+pub(crate) fn start_program(args: &[&str]) -> Program {
+    let (child, line) = start(args);
+    let address = line.strip_prefix("listening on http://").unwrap().to_owned();
+    Program { child, address }
+}
+
+impl Program {
+    /// Its resident memory.
+    pub(crate) fn rss_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() << 10
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn signal(child: &Child, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
 }
