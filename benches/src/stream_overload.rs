@@ -31,8 +31,8 @@ const STREAMS: usize = 100;
 #[must_use]
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("overload/10x", "test_llm_streaming", 4.0, overload),
-        Case::new("relay/100", "test_llm_streaming", 3.0, relay),
+        Case::new("overload/10x", "test_llm_streaming", 3.3, overload),
+        Case::new("relay/100", "test_llm_streaming", 2.5, relay),
     ]
 }
 
@@ -130,7 +130,7 @@ fn overload(context: &Context) -> CaseRecord {
     let serving = Serving::start_with(Kind::Server, INTERVAL, false, &limits);
     let serving = serving.expect("this program starts again");
     let (address, start) = (serving.address, Instant::now());
-    let (warm, window) = (Duration::from_millis(800), context.seconds(2.5));
+    let (warm, window) = (Duration::from_millis(600), context.seconds(2.0));
     let measured = (start + warm, start + warm + window);
     let (seen, shares, taken_s) = scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS * WEIGHTS.len())
@@ -197,7 +197,7 @@ fn judge_overload(context: &Context, seen: &[Seen], shares: &[f64], taken_s: f64
 fn relay(context: &Context) -> CaseRecord {
     let interval = Duration::from_millis(20);
     let pairs = if context.mode == Mode::Pair { 1 } else { 2 };
-    let time = context.seconds(0.5);
+    let time = context.seconds(0.4);
     let limits = Limits::default();
     let serving = Serving::start_with(Kind::ServerFree, interval, false, &limits);
     let serving = serving.expect("this program starts again");

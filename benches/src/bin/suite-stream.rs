@@ -39,12 +39,12 @@ fn main() -> ExitCode {
         });
     };
     case("original/one_and_ten", 41.5, Box::new(original));
-    for (streams, p50_max, expected_s) in [(1, None, 4.0), (100, Some(1.5), 4.0), (512, None, 0.1)]
+    for (streams, p50_max, expected_s) in [(1, None, 3.0), (100, Some(1.5), 2.5), (512, None, 0.1)]
     {
         let run = move |context: &Context| paced_latency(context, streams, p50_max);
         case(&format!("paced/{streams}/latency"), expected_s, Box::new(run));
     }
-    case("paced/1000", 8.0, Box::new(paced_thousand));
+    case("paced/1000", 10.0, Box::new(paced_thousand));
     case("paced/2000/cpu", 0.1, Box::new(|context| paced_cpu(context, 2000)));
     for (streams, rate_min) in [(1, 4e6), (64, 5e6)] {
         let run = move |context: &Context| flood(context, streams, rate_min);
@@ -81,7 +81,7 @@ fn stretch(kind: Kind, interval: Duration, load: Load, time: Duration) -> Stretc
 /// Server and reference in turn, in pairs: two where the ratio is judged, one where it is told.
 fn pairs(context: &Context, streams: usize, is_judged: bool) -> Vec<(Stretch, Stretch)> {
     // One stream has the fewest tokens to take a median of.
-    let time = context.seconds(if streams == 1 { 1.0 } else { 0.8 });
+    let time = context.seconds(if streams == 1 { 0.6 } else { 0.5 });
     let load = Load { streams, tokens: ENDLESS, stamped: true, ..Load::default() };
     let pair = |number: usize| {
         let one = |kind| stretch(kind, INTERVAL, load, time);
@@ -187,7 +187,7 @@ fn cpu_of(context: &Context, pairs: &[(Stretch, Stretch)]) -> CaseRecord {
 fn flood(context: &Context, streams: usize, rate_min: f64) -> CaseRecord {
     let load = Load { streams, tokens: ENDLESS, stamped: false, ..Load::default() };
     let Stretch { outcome, cpu_us } =
-        stretch(Kind::Server, Duration::ZERO, load, context.seconds(1.0));
+        stretch(Kind::Server, Duration::ZERO, load, context.seconds(0.7));
     let rate = outcome.tokens as f64 / cpu_us * 1e6;
     let limit = Some(Limit::at_least(rate_min));
     let mut record = context.mode.judged("tokens/CPU s", rate, outcome.tokens, limit);
@@ -257,7 +257,7 @@ fn original(context: &Context) -> CaseRecord {
 /// The server as `inference-bench` hears it: tokens that did not come, with latencies beside.
 fn instrument(context: &Context) -> CaseRecord {
     leave_the_servers_core();
-    let tokens = (context.seconds(1.0).as_secs_f64() / INTERVAL.as_secs_f64()) as u32;
+    let tokens = (context.seconds(0.7).as_secs_f64() / INTERVAL.as_secs_f64()) as u32;
     let serving = Serving::start(Kind::Server, INTERVAL, true).expect("it starts again");
     let heard = listen(serving.address, 100, tokens).expect("streams can be read");
     let wrong = heard.wrong();

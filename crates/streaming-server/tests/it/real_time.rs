@@ -188,3 +188,24 @@ fn slow_heads_and_bodies_are_refused() {
     let _ = stream.read_to_end(&mut reply);
     assert_eq!(408, Reply::parse(&reply).status);
 }
+
+/// Whatever keeps the news from a runner for longer than 50 ms, a timer or the next token, keeps it from
+/// the runner each time: so it shows in the fastest of many, which a busy machine does not slow down.
+#[test]
+fn a_runner_hears_of_a_client_that_goes_within_50_ms_and_once() {
+    const CLIENTS: usize = 20;
+    let (served, log) = serve_script(Options::default(), &[b"x"], true);
+    log.hold.store(true, std::sync::atomic::Ordering::SeqCst);
+    let told_after = |n: usize| {
+        let client = served.open(ENDLESS);
+        log.wait(|seen| seen.started.len() == n);
+        let gone = Instant::now();
+        drop(client);
+        log.wait(|seen| seen.cancelled.len() == n);
+        gone.elapsed()
+    };
+    let fastest = (1..=CLIENTS).map(told_after).min().unwrap();
+    assert!(fastest < Duration::from_millis(50), "{fastest:?}");
+    let seen = log.seen();
+    assert_eq!(seen.started, seen.cancelled);
+}
