@@ -8,6 +8,7 @@ mod compare_commands;
 mod emit_command;
 mod ground_truth;
 mod interrupt;
+mod models_command;
 mod output;
 mod stream_commands;
 mod system;
@@ -34,6 +35,8 @@ enum Command {
     Stream(Box<stream_commands::Options>),
     /// Says how wrong the instrument itself is, on this machine under this load.
     Calibrate(calibrate_command::Options),
+    /// The models that `vision` can measure without any download.
+    Models(models_command::Options),
     /// Emits tokens whose times are known: the ground truth of `calibrate`.
     #[command(hide = true)]
     Emit(emit_command::Options),
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Ab(options) => compare_commands::run(&options),
         Command::Stream(options) => stream_commands::run(&options),
         Command::Calibrate(options) => calibrate_command::run(&options),
+        Command::Models(options) => models_command::run(&options),
         Command::Emit(options) => emit_command::run(&options),
     })
 }
