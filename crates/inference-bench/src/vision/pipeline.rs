@@ -121,7 +121,8 @@ impl Pipeline {
         let size = (width.unwrap_or(side), height.unwrap_or(side));
         let batch = batch.unwrap_or(1);
         if batch != 1 || [size.0, size.1].iter().any(|side| !(1..=4096).contains(side)) {
-            let what = format!("the model takes {input:?}; one picture of sides up to 4096 is given");
+            let what =
+                format!("the model takes {input:?}; one picture of sides up to 4096 is given");
             return Err(InferError::new(what));
         }
         let outputs = engine.infer(&gray(size))?;

@@ -41,6 +41,20 @@ pub enum Variant {
     ExtraLarge,
 }
 
+impl Variant {
+    /// The word for it in targets.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Nano => "nano",
+            Self::Small => "small",
+            Self::Medium => "medium",
+            Self::Large => "large",
+            Self::ExtraLarge => "extra_large",
+        }
+    }
+}
+
 /// A model of the zoo.
 ///
 /// # Examples

@@ -101,8 +101,7 @@ fn write_model(options: &Generate, output: &Output) -> u8 {
         let names: Vec<_> = MODELS.iter().map(|model| model.name).collect();
         return usage(format!("no model `{}`; there are: {}", options.name, names.join(", ")));
     };
-    let normalization =
-        if options.unfused { Normalization::Apart } else { Normalization::Fused };
+    let normalization = if options.unfused { Normalization::Apart } else { Normalization::Fused };
     let graph = match model.graph(options.size, options.seed, normalization) {
         Ok(graph) => graph,
         Err(error) => return usage(error.to_string()),

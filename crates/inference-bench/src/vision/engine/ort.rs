@@ -73,9 +73,9 @@ fn session(environment: &Environment, file: &Path, threads: usize) -> Result<Ses
 
 /// The library puts the name of a node in the middle of its words.
 fn node_in(reason: &str) -> Option<String> {
-    let start = ["Node (", "node with name '", "Node:", "node '"].iter().find_map(|mark| {
-        reason.find(mark).map(|at| at + mark.len())
-    })?;
+    let start = ["Node (", "node with name '", "Node:", "node '"]
+        .iter()
+        .find_map(|mark| reason.find(mark).map(|at| at + mark.len()))?;
     let name: String =
         reason[start..].chars().take_while(|c| !matches!(c, ')' | '\'' | ' ' | '\n')).collect();
     (!name.is_empty()).then_some(name)
@@ -101,7 +101,8 @@ impl Engine for OrtEngine {
             .map_err(InferError::new)?;
         let ran = guarded(|| {
             // A thread that panicked within has left nothing half done that we would read.
-            let mut session = self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut session =
+                self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let outputs = session.run(ort::inputs![input]).map_err(InferError::new)?;
             let floats = outputs.values().filter_map(|value| {
                 let (shape, values) = value.try_extract_tensor::<f32>().ok()?;

@@ -36,7 +36,7 @@ impl RtenEngine {
         // A file without an end in `.onnx` is one all the same.
         let bytes = std::fs::read(file).map_err(|error| wrong(&error))?;
         let loaded = guarded(|| Model::load(bytes)).map_err(|panic| wrong(&panic))?;
-        let model = loaded.map_err(|error| LoadError::new(file, error.node(), &chain(&error)))?;
+        let model = loaded.map_err(|error| LoadError::new(file, error.node(), chain(&error)))?;
         let &[input] = model.input_ids() else {
             let n = model.input_ids().len();
             return Err(wrong(&format!("the model has {n} inputs, one picture is what we give")));

@@ -1,6 +1,6 @@
 //! What a graph costs, counted from itself.
 
-use super::{Graph, Node};
+use super::{Graph, Node, Weight};
 
 /// Sizes of a graph.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -34,10 +34,12 @@ impl Graph {
     pub fn counts(&self) -> Counts {
         let parameters = self.weights.iter().filter(|weight| weight.is_parameter);
         let mut counts =
-            Counts { parameters: parameters.map(|weight| weight.elements()).sum(), ..Counts::default() };
+            Counts { parameters: parameters.map(Weight::elements).sum(), ..Counts::default() };
         for node in &self.nodes {
             match node.op {
-                "Conv" => counts.conv_macs += self.macs(node, |weight| weight[1..].iter().product()),
+                "Conv" => {
+                    counts.conv_macs += self.macs(node, |weight| weight[1..].iter().product());
+                }
                 "MatMul" => {
                     // Rows times columns: the inner dimension is the second operand's last but one.
                     counts.matmul_macs += self.macs(node, |right| right[right.len() - 2]);

@@ -22,7 +22,9 @@ impl Graph {
     /// Those of the writer; what was written until then is no model.
     pub fn write(&self, file: &mut impl Write) -> io::Result<()> {
         let (head, tail) = (self.head(), self.tail());
-        file.write_all(&self.model_head(head.len() as u64 + self.weights_bytes() + tail.len() as u64))?;
+        file.write_all(
+            &self.model_head(head.len() as u64 + self.weights_bytes() + tail.len() as u64),
+        )?;
         file.write_all(&head)?;
         for weight in &self.weights {
             file.write_all(&weight_head(weight))?;
@@ -34,7 +36,8 @@ impl Graph {
     /// How long the file is, in bytes.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
-        let graph_bytes = self.head().len() as u64 + self.weights_bytes() + self.tail().len() as u64;
+        let graph_bytes =
+            self.head().len() as u64 + self.weights_bytes() + self.tail().len() as u64;
         self.model_head(graph_bytes).len() as u64 + graph_bytes
     }
 

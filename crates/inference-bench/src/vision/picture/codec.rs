@@ -48,6 +48,7 @@ fn read_png(file: &[u8]) -> Result<Picture, PictureError> {
     let too_large = || PictureError::new("too large for this machine");
     let mut bytes = vec![0; reader.output_buffer_size().ok_or_else(too_large)?];
     let info = reader.next_frame(&mut bytes).map_err(PictureError::new)?;
+    reader.finish().map_err(PictureError::new)?;
     bytes.truncate(info.buffer_size());
     let rgb = match info.color_type {
         png::ColorType::Rgb => bytes,
@@ -56,7 +57,9 @@ fn read_png(file: &[u8]) -> Result<Picture, PictureError> {
         png::ColorType::GrayscaleAlpha => {
             bytes.chunks_exact(2).flat_map(|pixel| [pixel[0]; 3]).collect()
         }
-        png::ColorType::Indexed => return Err(PictureError::new("a palette that was not expanded")),
+        png::ColorType::Indexed => {
+            return Err(PictureError::new("a palette that was not expanded"));
+        }
     };
     Picture::new(info.width, info.height, rgb)
 }
@@ -103,14 +106,15 @@ mod tests {
         }
     }
 
-    /// A picture of 2 × 1 pixels of one color, written by another program.
     #[test]
     fn a_torn_or_foreign_file_is_an_error_and_no_panic() {
         let file = Picture::generate(40, 30, Content::Medium, 1).to_png().unwrap();
         for end in 0..file.len() {
             assert!(Picture::read(&file[..end]).is_err(), "{end} bytes");
         }
-        for file in [&b""[..], b"GIF89a", &[0xFF, 0xD8, 0xFF, 0xE0], &[0xFF, 0xD8, 0xFF, 0xDB, 0, 2]] {
+        for file in
+            [&b""[..], b"GIF89a", &[0xFF, 0xD8, 0xFF, 0xE0], &[0xFF, 0xD8, 0xFF, 0xDB, 0, 2]]
+        {
             assert!(Picture::read(file).is_err());
         }
     }

@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn the_outline_is_drawn_and_nothing_else() {
-        let square = Detection { left: 1.0, top: 0.0, right: 4.0, bottom: 3.0, ..Detection::default() };
+        let square =
+            Detection { left: 1.0, top: 0.0, right: 4.0, bottom: 3.0, ..Detection::default() };
         assert_eq!([0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 0, 0, 0].as_slice(), drawn(square));
     }
 

@@ -39,8 +39,7 @@ impl Layout {
     /// Tells it by the first output of a model that took a picture of this width and height.
     #[must_use]
     pub fn of(outputs: &[Tensor], (width, height): (usize, usize)) -> Self {
-        let places: usize =
-            STRIDES.iter().map(|stride| (width / stride) * (height / stride)).sum();
+        let places: usize = STRIDES.iter().map(|stride| (width / stride) * (height / stride)).sum();
         match outputs.first().map(|output| &output.dims[..]) {
             Some(&[1, rows, n]) if n == places && 4 < rows => Self::Yolo { classes: rows - 4 },
             Some(&[1, n, row]) if n == places && 5 < row => Self::YoloX { classes: row - 5 },
@@ -77,7 +76,9 @@ impl Layout {
         };
         // Infinity would do; its sum with anything finite shows both kinds at once.
         if !output.values.iter().sum::<f32>().is_finite() {
-            return Err(InferError::new("the output is not finite: some of its values are no numbers"));
+            return Err(InferError::new(
+                "the output is not finite: some of its values are no numbers",
+            ));
         }
         Ok(match self {
             Self::Yolo { classes } => yolo(&output.values, classes),

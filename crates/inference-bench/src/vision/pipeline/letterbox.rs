@@ -45,12 +45,8 @@ pub struct Preparation {
 
 impl Preparation {
     /// Red first, from 0 to 1, in the middle: the YOLO family.
-    pub const UNIT: Self = Self {
-        order: Order::Rgb,
-        place: Place::Center,
-        factor: [1.0 / 255.0; 3],
-        shift: [0.0; 3],
-    };
+    pub const UNIT: Self =
+        Self { order: Order::Rgb, place: Place::Center, factor: [1.0 / 255.0; 3], shift: [0.0; 3] };
     /// Blue first, bytes as they are, in the corner: YOLOX.
     pub const BYTES: Self =
         Self { order: Order::Bgr, place: Place::Corner, factor: [1.0; 3], shift: [0.0; 3] };
@@ -231,7 +227,9 @@ mod tests {
                 let ours = Letterbox::new(width, height, frame, p.place).apply(&picture, &p);
                 assert_eq!(vec![1, 3, 96, 64], ours.dims);
                 let range = 255.0 * f64::from(p.factor[0]);
-                for (at, (a, b)) in ours.values.iter().zip(reference(&picture, frame, &p)).enumerate() {
+                for (at, (a, b)) in
+                    ours.values.iter().zip(reference(&picture, frame, &p)).enumerate()
+                {
                     let error = (f64::from(*a) - b).abs() / range;
                     assert!(error < 1e-5, "{width} x {height} at {at}: {a} instead of {b}");
                 }

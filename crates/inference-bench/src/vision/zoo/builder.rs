@@ -69,7 +69,12 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new(name: &str, inputs: Vec<Value>, seed: u64, normalization: Normalization) -> Self {
+    pub(super) fn new(
+        name: &str,
+        inputs: Vec<Value>,
+        seed: u64,
+        normalization: Normalization,
+    ) -> Self {
         Self { graph: Graph::new(name, inputs), normalization, seed, scope: Vec::new() }
     }
 
@@ -79,7 +84,11 @@ impl Builder {
     }
 
     /// Builds within a named module.
-    pub(super) fn within<T>(&mut self, module: impl Into<String>, build: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn within<T>(
+        &mut self,
+        module: impl Into<String>,
+        build: impl FnOnce(&mut Self) -> T,
+    ) -> T {
         self.scope.push(module.into());
         let built = build(self);
         self.scope.pop();
@@ -102,18 +111,25 @@ impl Builder {
     }
 
     /// A convolution alone, with biases around this center if it has any.
-    pub(super) fn bare_conv(&mut self, name: &str, x: &Value, conv: Conv, bias: Option<f32>) -> Value {
+    pub(super) fn bare_conv(
+        &mut self,
+        name: &str,
+        x: &Value,
+        conv: Conv,
+        bias: Option<f32>,
+    ) -> Value {
         let Conv { channels, kernel, groups, .. } = conv;
         let dims = vec![channels, x.dims[1] / groups, kernel, kernel];
         let fan_in = dims[1..].iter().product::<u64>() as f32;
         // Uniform within ± bound has a third of its square as variance.
         let bound = (3.0 * GAIN / fan_in).sqrt();
-        let mut inputs = vec![x.name.clone(), self.noise(&format!("{name}.weight"), dims, 0.0, bound)];
+        let mut inputs =
+            vec![x.name.clone(), self.noise(&format!("{name}.weight"), dims, 0.0, bound)];
         if let Some(center) = bias {
             inputs.push(self.noise(&format!("{name}.bias"), vec![channels], center, BIAS_BOUND));
         }
         let dims = conv_dims(x, &conv);
-        self.one(name, "Conv", inputs, conv_attributes(&conv), dims)
+        self.one(name, ("Conv", conv_attributes(&conv)), inputs, dims)
     }
 
     /// A 1×1 convolution with a weight that is there already.
@@ -121,7 +137,7 @@ impl Builder {
         let conv = Conv::new(weight.dims[0], 1);
         let dims = conv_dims(x, &conv);
         let inputs = vec![x.name.clone(), weight.name.clone()];
-        self.one(name, "Conv", inputs, conv_attributes(&conv), dims)
+        self.one(name, ("Conv", conv_attributes(&conv)), inputs, dims)
     }
 
     fn batch_norm(&mut self, name: &str, x: &Value) -> Value {
@@ -134,7 +150,7 @@ impl Builder {
             self.constant(&format!("{name}.running_var"), dims, Fill::Constant(1.0)),
         ];
         let attributes = vec![("epsilon", Attribute::Float(1e-3))];
-        self.one(name, "BatchNormalization", inputs, attributes, x.dims.clone())
+        self.one(name, ("BatchNormalization", attributes), inputs, x.dims.clone())
     }
 
     fn silu(&mut self, x: &Value) -> Value {
@@ -144,14 +160,14 @@ impl Builder {
 
     /// An operation on each element.
     pub(super) fn unary(&mut self, name: &str, op: &'static str, x: &Value) -> Value {
-        self.one(name, op, vec![x.name.clone()], Vec::new(), x.dims.clone())
+        self.one(name, (op, Vec::new()), vec![x.name.clone()], x.dims.clone())
     }
 
     /// An operation on pairs of elements; axes of length 1 are repeated.
     pub(super) fn binary(&mut self, name: &str, op: &'static str, a: &Value, b: &Value) -> Value {
         assert_eq!(a.dims.len(), b.dims.len(), "ranks at {name}");
         let dims = a.dims.iter().zip(&b.dims).map(|(&a, &b)| a.max(b)).collect();
-        self.one(name, op, vec![a.name.clone(), b.name.clone()], Vec::new(), dims)
+        self.one(name, (op, Vec::new()), vec![a.name.clone(), b.name.clone()], dims)
     }
 
     pub(super) fn add(&mut self, name: &str, a: &Value, b: &Value) -> Value {
@@ -163,7 +179,7 @@ impl Builder {
         dims[axis] = parts.iter().map(|part| part.dims[axis]).sum();
         let inputs = parts.iter().map(|part| part.name.clone()).collect();
         let attributes = vec![("axis", Attribute::Int(axis as i64))];
-        self.one(name, "Concat", inputs, attributes, dims)
+        self.one(name, ("Concat", attributes), inputs, dims)
     }
 
     pub(super) fn split(&mut self, name: &str, x: &Value, lens: &[u64], axis: usize) -> Vec<Value> {
@@ -196,7 +212,7 @@ impl Builder {
             ("pads", ints(kernel / 2, 4)),
             ("strides", ints(1, 2)),
         ];
-        self.one(name, "MaxPool", vec![x.name.clone()], attributes, x.dims.clone())
+        self.one(name, ("MaxPool", attributes), vec![x.name.clone()], x.dims.clone())
     }
 
     /// Twice as wide and high, each element repeated.
@@ -209,7 +225,7 @@ impl Builder {
             ("nearest_mode", Attribute::Text("floor")),
         ];
         let dims = vec![x.dims[0], x.dims[1], 2 * x.dims[2], 2 * x.dims[3]];
-        self.one(name, "Resize", vec![x.name.clone(), String::new(), scales], attributes, dims)
+        self.one(name, ("Resize", attributes), vec![x.name.clone(), String::new(), scales], dims)
     }
 
     pub(super) fn reshape(&mut self, name: &str, x: &Value, dims: &[u64]) -> Value {
@@ -218,13 +234,13 @@ impl Builder {
         let shape = dims.iter().map(|dim| dim.cast_signed()).collect();
         let rank = vec![dims.len() as u64];
         let shape = self.constant(&format!("{name}.shape"), rank, Fill::Ints(shape));
-        self.one(name, "Reshape", vec![x.name.clone(), shape], Vec::new(), dims.to_vec())
+        self.one(name, ("Reshape", Vec::new()), vec![x.name.clone(), shape], dims.to_vec())
     }
 
     pub(super) fn transpose(&mut self, name: &str, x: &Value, axes: &[usize]) -> Value {
         let dims = axes.iter().map(|&axis| x.dims[axis]).collect();
         let axes = Attribute::Ints(axes.iter().map(|&axis| axis as i64).collect());
-        self.one(name, "Transpose", vec![x.name.clone()], vec![("perm", axes)], dims)
+        self.one(name, ("Transpose", vec![("perm", axes)]), vec![x.name.clone()], dims)
     }
 
     /// Products of the matrices in the last two axes.
@@ -233,12 +249,12 @@ impl Builder {
         assert_eq!(a.dims[rank - 1], b.dims[rank - 2], "inner dimensions at {name}");
         let mut dims = a.dims.clone();
         dims[rank - 1] = b.dims[rank - 1];
-        self.one(name, "MatMul", vec![a.name.clone(), b.name.clone()], Vec::new(), dims)
+        self.one(name, ("MatMul", Vec::new()), vec![a.name.clone(), b.name.clone()], dims)
     }
 
     pub(super) fn softmax(&mut self, name: &str, x: &Value, axis: usize) -> Value {
         let attributes = vec![("axis", Attribute::Int(axis as i64))];
-        self.one(name, "Softmax", vec![x.name.clone()], attributes, x.dims.clone())
+        self.one(name, ("Softmax", attributes), vec![x.name.clone()], x.dims.clone())
     }
 
     /// Multiplies by one number.
@@ -278,9 +294,8 @@ impl Builder {
     fn one(
         &mut self,
         name: &str,
-        op: &'static str,
+        (op, attributes): (&'static str, Vec<(&'static str, Attribute)>),
         inputs: Vec<String>,
-        attributes: Vec<(&'static str, Attribute)>,
         dims: Vec<u64>,
     ) -> Value {
         let name = self.path(name);

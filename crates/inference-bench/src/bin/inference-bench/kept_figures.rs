@@ -9,8 +9,8 @@ use inference_bench::{Baseline, CaseRecord, Verdict, process};
 const WORSE_MIN: f64 = 1.05;
 
 /// Keeps the figures of a report.
-pub(super) fn save_baseline(report: &Report, path: &Path) -> Result<(), String> {
-    let mut baseline = Baseline::new("stream", process::fingerprint());
+pub(crate) fn save_baseline(name: &str, report: &Report, path: &Path) -> Result<(), String> {
+    let mut baseline = Baseline::new(name, process::fingerprint());
     for (suite, records) in &report.suites {
         for record in records.iter().filter(|record| record.value.is_some()) {
             baseline.cases.insert(format!("{suite}/{}", record.case), record.clone());
@@ -25,7 +25,7 @@ pub(super) fn save_baseline(report: &Report, path: &Path) -> Result<(), String> 
 
 /// Compares a report with kept figures: a latency whose whole interval is worse than the whole interval
 /// before is a regression. On another machine nothing is.
-pub(super) fn compare(report: &mut Report, path: &Path) -> Result<(), String> {
+pub(crate) fn compare(report: &mut Report, path: &Path) -> Result<(), String> {
     let told = |what: String| format!("cannot compare with {}: {what}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
     let baseline = Baseline::parse(&text).map_err(|error| told(error.to_string()))?;
