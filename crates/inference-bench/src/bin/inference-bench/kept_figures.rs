@@ -59,3 +59,33 @@ fn worse(now: &CaseRecord, before: &CaseRecord) -> Option<String> {
         format!("{value:.3} ms, {was:.3} ms before, and the intervals are {WORSE_MIN} apart")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use inference_bench::stats::Interval;
+
+    use super::*;
+
+    fn latency(value: f64) -> CaseRecord {
+        let mut record = CaseRecord::new("model/real_time", "ms");
+        record.value = Some(value);
+        record.interval = Some(Interval { low: 0.98 * value, high: 1.02 * value });
+        record
+    }
+
+    #[test]
+    fn ten_percent_more_is_worse_and_five_are_not() {
+        let reason = worse(&latency(110.0), &latency(100.0)).unwrap();
+        assert!(reason.starts_with("110.000 ms, 100.000 ms before"), "{reason}");
+        for now in [90.0, 100.0, 105.0] {
+            assert_eq!(None, worse(&latency(now), &latency(100.0)), "{now}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_latency_is_not_compared() {
+        let mut rate = latency(110.0);
+        rate.unit = "images/s".to_owned();
+        assert_eq!(None, worse(&rate, &latency(100.0)));
+    }
+}

@@ -98,7 +98,7 @@ fn end_of(mut stderr: impl Read) -> String {
 fn obituary(status: ExitStatus, words: &str, memory_limit: Option<u64>) -> String {
     use std::os::unix::process::ExitStatusExt;
     let telling = |line: &&str| !line.trim().is_empty() && !line.starts_with("note:");
-    let last = words.lines().filter(telling).next_back().unwrap_or_default().trim();
+    let last = words.lines().rfind(telling).unwrap_or_default().trim();
     let last = last.replace(char::is_control, " ");
     let out_of_memory = ["memory allocation of", "bad_alloc", "Cannot allocate"]
         .iter()
