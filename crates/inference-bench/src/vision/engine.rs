@@ -7,6 +7,8 @@ mod rten;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::onnx;
+
 #[cfg(feature = "ort")]
 pub use self::ort::OrtEngine;
 pub use self::rten::RtenEngine;
@@ -148,6 +150,15 @@ impl fmt::Display for InferError {
 }
 
 impl std::error::Error for InferError {}
+
+/// Reads a model's file, unless it is framed as none.
+fn read(file: &Path) -> Result<Vec<u8>, LoadError> {
+    let bytes = std::fs::read(file).map_err(|error| LoadError::new(file, None, error))?;
+    match onnx::check(&bytes) {
+        Ok(()) => Ok(bytes),
+        Err(error) => Err(LoadError::new(file, error.node.as_deref(), &error)),
+    }
+}
 
 /// Runs foreign code that may panic on a hostile file, and makes words of it.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {

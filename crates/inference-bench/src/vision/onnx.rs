@@ -6,12 +6,14 @@
 //!
 //! Source: onnx.proto of ONNX 1.12 (IR version 8, opset 17).
 
+mod check;
 mod count;
 mod wire;
 mod write;
 
 use std::collections::BTreeMap;
 
+pub use check::{Malformed, check};
 pub use count::Counts;
 
 /// The operator set that graphs are written for.

@@ -7,7 +7,7 @@ use ort::environment::Environment;
 use ort::session::Session;
 use ort::value::{TensorRef, ValueType};
 
-use super::{Description, Engine, InferError, LoadError, Port, Tensor, guarded};
+use super::{Description, Engine, InferError, LoadError, Port, Tensor, guarded, read};
 
 /// A library is loaded once in a process, and stays.
 static LIBRARY: OnceLock<Result<Environment, String>> = OnceLock::new();
@@ -39,6 +39,7 @@ impl OrtEngine {
         let environment =
             environment.as_ref().map_err(|reason| LoadError::new(library, None, reason))?;
         let wrong = |reason: &dyn std::fmt::Display| LoadError::new(file, None, reason);
+        drop(read(file)?);
         let session = guarded(|| session(environment, file, threads))
             .map_err(|panic| wrong(&panic))?
             .map_err(|reason| LoadError::new(file, node_in(&reason).as_deref(), reason))?;

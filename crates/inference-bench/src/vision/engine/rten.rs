@@ -7,7 +7,7 @@ use rten::{Dimension, Model, NodeId, RunOptions, ThreadPool, Value};
 use rten_tensor::TensorView;
 use rten_tensor::prelude::*;
 
-use super::{Description, Engine, InferError, LoadError, Port, Tensor, guarded};
+use super::{Description, Engine, InferError, LoadError, Port, Tensor, guarded, read};
 
 /// A model under [rten](https://docs.rs/rten). Callers on several threads share one set of workers.
 pub struct RtenEngine {
@@ -33,8 +33,8 @@ impl RtenEngine {
     /// or takes something else than one tensor of floats.
     pub fn load(file: &Path, threads: usize) -> Result<Self, LoadError> {
         let wrong = |reason: &dyn std::fmt::Display| LoadError::new(file, None, reason);
-        // A file without an end in `.onnx` is one all the same.
-        let bytes = std::fs::read(file).map_err(|error| wrong(&error))?;
+        // From memory: a file whose name does not end in `.onnx` is a model all the same.
+        let bytes = read(file)?;
         let loaded = guarded(|| Model::load(bytes)).map_err(|panic| wrong(&panic))?;
         let model = loaded.map_err(|error| LoadError::new(file, error.node(), chain(&error)))?;
         let &[input] = model.input_ids() else {

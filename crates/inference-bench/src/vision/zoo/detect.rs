@@ -22,7 +22,7 @@ pub(super) fn detect(b: &mut Builder, levels: &[Value], classes: u64, size: u64)
         let y = b.within(format!("cv2.{level}"), |b| {
             let y = b.conv("0", x, Conv::new(box_channels, 3));
             let y = b.conv("1", &y, Conv::new(box_channels, 3));
-            let y = b.bare_conv("2", &y, Conv::new(4 * BINS, 1), Some(1.0));
+            let y = b.bare_conv("2", &y, Conv::new(4 * BINS, 1).last(), Some(1.0));
             b.reshape("flat", &y, &[batch, 4 * BINS, flat_len])
         });
         boxes.push(y);
@@ -31,7 +31,7 @@ pub(super) fn detect(b: &mut Builder, levels: &[Value], classes: u64, size: u64)
             let y = b.conv("0.1", &y, Conv::new(class_channels, 1));
             let y = b.conv("1.0", &y, Conv::new(class_channels, 3).depthwise());
             let y = b.conv("1.1", &y, Conv::new(class_channels, 1));
-            let y = b.bare_conv("2", &y, Conv::new(classes, 1), Some(CLASS_BIAS));
+            let y = b.bare_conv("2", &y, Conv::new(classes, 1).last(), Some(CLASS_BIAS));
             b.reshape("flat", &y, &[batch, classes, flat_len])
         });
         scores.push(y);

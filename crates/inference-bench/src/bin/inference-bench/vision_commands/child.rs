@@ -114,6 +114,11 @@ fn obituary(status: ExitStatus, words: &str, memory_limit: Option<u64>) -> Strin
     }
 }
 
+/// The same reason, with the limit that was in the way where memory was.
+pub(super) fn explained(reason: String, memory_limit: Option<u64>) -> String {
+    if reason.contains("out of memory") { reason + &under(memory_limit) } else { reason }
+}
+
 fn under(memory_limit: Option<u64>) -> String {
     let set = [Resource::RLIMIT_AS, Resource::RLIMIT_DATA].into_iter();
     let inherited = set.filter_map(|resource| getrlimit(resource).ok()).map(|(soft, _)| soft).min();

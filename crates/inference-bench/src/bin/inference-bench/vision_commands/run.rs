@@ -102,7 +102,8 @@ impl<'a> Session<'a> {
             }
         };
         child::run(&request, self.options.timeout, self.interrupt, hear)?;
-        failure.map_or(Ok(()), Err)
+        let explained = |reason| Err(child::explained(reason, self.options.memory_limit));
+        failure.map_or(Ok(()), explained)
     }
 
     fn request(&self, model: &Model, figures: &Figures, to: &Path) -> std::io::Result<Request> {
