@@ -1,6 +1,6 @@
 //! Engines on models of the zoo.
 
-use inference_bench::vision::engine::{Engine, RtenEngine};
+use inference_bench::vision::engine::RtenEngine;
 use inference_bench::vision::picture::{Content, Picture};
 use inference_bench::vision::pipeline::{Layout, Pipeline};
 
@@ -46,7 +46,7 @@ fn the_same_picture_gives_the_same_boxes_on_any_number_of_threads() {
 #[cfg(feature = "ort")]
 #[test]
 fn both_engines_agree() {
-    use inference_bench::vision::engine::OrtEngine;
+    use inference_bench::vision::engine::{Engine, OrtEngine};
 
     let Some(library) = std::env::var_os("ORT_LIB") else {
         eprintln!("skipped: ORT_LIB names no library of ONNX Runtime");
