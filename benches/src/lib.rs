@@ -30,6 +30,7 @@ pub mod stream_child;
 pub mod stream_client;
 pub mod stream_direct;
 pub mod stream_instrument;
+pub mod stream_overload;
 pub mod suite;
 
 pub use body::{Body, Gate, Run};

@@ -36,7 +36,7 @@ pub fn cases() -> Vec<Case> {
     type Run = fn(&Context) -> CaseRecord;
     let cases: [(&str, f64, Run); 5] = [
         ("behavior/disconnect", 0.6, disconnect),
-        ("behavior/frozen", 3.5, frozen),
+        ("behavior/frozen", 3.2, frozen),
         ("behavior/overload", 0.8, overload),
         ("behavior/drain", 1.5, drain),
         ("flood/64/ttft", 1.5, flood_ttft),
@@ -62,7 +62,7 @@ pub fn require_all(record: &mut CaseRecord, wrong: u64) {
 /// Clients that go all at once: how long until the runner has been told of each, once.
 fn disconnect(context: &Context) -> CaseRecord {
     let streams = if context.mode == Mode::Pair { 20 } else { 200 };
-    let serving = start(INTERVAL, Limits::default());
+    let serving = start(INTERVAL, &Limits::default());
     let mut client = open(serving.address, streams, ENDLESS);
     read(&mut client, Duration::from_millis(300));
     drop(client);
@@ -85,11 +85,12 @@ fn disconnect(context: &Context) -> CaseRecord {
 
 /// One client of a hundred reads nothing: the median of the others beside what it was before.
 fn frozen(context: &Context) -> CaseRecord {
-    let stall = Duration::from_secs(1);
-    let mut serving = start(INTERVAL, Limits { stall, ..Limits::default() });
+    // The median of the others is that of the time after it: less than half of theirs is beside it.
+    let stall = Duration::from_millis(700);
+    let mut serving = start(INTERVAL, &Limits { stall, ..Limits::default() });
     let mut client = open(serving.address, 99, ENDLESS);
     read(&mut client, Duration::from_millis(300));
-    let alone = read(&mut client, context.seconds(1.0));
+    let alone = read(&mut client, context.seconds(0.6));
     let before = serving.used().expect("the server lives").rss_bytes;
     let _frozen = freeze(serving.address).expect("loopback has room");
     let beside = read(&mut client, stall + context.seconds(1.5));
@@ -115,7 +116,7 @@ fn frozen(context: &Context) -> CaseRecord {
 fn overload(context: &Context) -> CaseRecord {
     let refusals = if context.mode == Mode::Pair { 10 } else { 200 };
     let limits = Limits { running: 25, queued: 25, ..Limits::default() };
-    let serving = start(INTERVAL, limits);
+    let serving = start(INTERVAL, &limits);
     let mut running = open(serving.address, 25, ENDLESS);
     let mut outcome = read(&mut running, Duration::from_millis(100));
     let _queued = open(serving.address, 25, 1);
@@ -147,8 +148,8 @@ fn overload(context: &Context) -> CaseRecord {
 /// Told to stop with a hundred streams: tokens that did not come.
 fn drain(context: &Context) -> CaseRecord {
     const STREAMS: usize = 100;
-    const TOKENS: u64 = 50;
-    let serving = start(INTERVAL, Limits::default());
+    const TOKENS: u64 = 35;
+    let serving = start(INTERVAL, &Limits::default());
     let mut client = open(serving.address, STREAMS, TOKENS);
     let first = read(&mut client, Duration::from_millis(200));
     let stopped = Instant::now();
@@ -171,8 +172,8 @@ fn drain(context: &Context) -> CaseRecord {
 
 /// A new request while 64 others bring tokens as fast as they leave: its first token, in the median.
 fn flood_ttft(context: &Context) -> CaseRecord {
-    let requests = if context.mode == Mode::Pair { 3 } else { 30 };
-    let serving = start(Duration::ZERO, Limits::default());
+    let requests = if context.mode == Mode::Pair { 3 } else { 20 };
+    let serving = start(Duration::ZERO, &Limits::default());
     let mut client = open(serving.address, 64, ENDLESS);
     let ended = AtomicBool::new(false);
     let mut ttft_ms = scope(|scope| {
@@ -197,13 +198,13 @@ fn flood_ttft(context: &Context) -> CaseRecord {
     record
 }
 
-fn start(interval: Duration, limits: Limits) -> Serving {
+fn start(interval: Duration, limits: &Limits) -> Serving {
     leave_the_servers_core();
     Serving::start_with(Kind::Server, interval, true, limits).expect("this program starts again")
 }
 
 fn open(address: SocketAddr, streams: usize, tokens: u64) -> Client {
-    let load = Load { streams, tokens, stamped: true };
+    let load = Load { streams, tokens, stamped: true, ..Load::default() };
     Client::open(address, load).expect("loopback has room")
 }
 
@@ -230,7 +231,7 @@ fn freeze(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn ask(address: SocketAddr, request: &str) -> io::Result<String> {
+pub(crate) fn ask(address: SocketAddr, request: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.write_all(request.as_bytes())?;
@@ -240,7 +241,7 @@ fn ask(address: SocketAddr, request: &str) -> io::Result<String> {
 }
 
 /// The sum over all labels of a metric.
-fn metric(address: SocketAddr, name: &str) -> f64 {
+pub(crate) fn metric(address: SocketAddr, name: &str) -> f64 {
     let request = "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let reply = ask(address, request).expect("the server answers");
     let lines = reply.lines().filter(|line| line.starts_with(name));

@@ -10,7 +10,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use nix::unistd::Pid;
 use streaming_server::{
-    Listener, Options, Pace, Server, TestOptions, TestRunner, raise_open_files,
+    Listener, Options, Pace, RelayOptions, Server, TestOptions, TestRunner, raise_open_files,
 };
 use tokio::sync::oneshot;
 
@@ -32,10 +32,12 @@ pub enum Kind {
     ServerFree,
     /// The reference.
     Direct,
+    /// Our relay, to the server that the limits name, on all cores.
+    Relay,
 }
 
 /// What a server lets happen, where a case is about that.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// How many requests run at once.
     pub running: usize,
@@ -43,12 +45,22 @@ pub struct Limits {
     pub queued: usize,
     /// How long a client may read nothing.
     pub stall: Duration,
+    /// Who may ask, as a file of keys says it; everybody where it is empty.
+    pub keys: String,
+    /// Where a relay passes requests on to.
+    pub upstream: String,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let Options { running_max, queued_max, stall_timeout, .. } = Options::default();
-        Self { running: running_max, queued: queued_max, stall: stall_timeout }
+        Self {
+            running: running_max,
+            queued: queued_max,
+            stall: stall_timeout,
+            keys: String::new(),
+            upstream: String::new(),
+        }
     }
 }
 
@@ -82,7 +94,7 @@ impl Serving {
     ///
     /// Never: the pipes were asked for.
     pub fn start(kind: Kind, interval: Duration, aligned: bool) -> io::Result<Self> {
-        Self::start_with(kind, interval, aligned, Limits::default())
+        Self::start_with(kind, interval, aligned, &Limits::default())
     }
 
     /// The same with limits of its own.
@@ -98,17 +110,19 @@ impl Serving {
         kind: Kind,
         interval: Duration,
         aligned: bool,
-        Limits { running, queued, stall }: Limits,
+        limits: &Limits,
     ) -> io::Result<Self> {
         let word = match kind {
             Kind::Server => "server",
             Kind::ServerFree => "server-free",
             Kind::Direct => "direct",
+            Kind::Relay => "relay",
         };
         let mut child = Command::new(std::env::current_exe()?)
             .args([WORD, word, &interval.as_nanos().to_string(), &aligned.to_string()])
-            .args([running, queued].map(|limit| limit.to_string()))
-            .arg(stall.as_millis().to_string())
+            .args([limits.running, limits.queued].map(|limit| limit.to_string()))
+            .arg(limits.stall.as_millis().to_string())
+            .args([&limits.keys, &limits.upstream])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -184,20 +198,22 @@ pub fn serve_if_told() {
     let interval = Duration::from_nanos(interval.parse().expect("a number of nanoseconds"));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     if 1 < cores {
+        let is_free = ["server-free", "relay"].contains(&kind.as_str());
         let mut set = CpuSet::new();
-        for core in (0..cores).filter(|core| kind == "server-free" || *core == SERVER_CORE) {
+        for core in (0..cores).filter(|core| is_free || *core == SERVER_CORE) {
             let _ = set.set(core);
         }
         let _ = sched_setaffinity(Pid::from_raw(0), &set);
     }
     raise_open_files().expect("limits can be read");
-    let limits: Vec<u64> = limits.iter().map(|limit| limit.parse().expect("a limit")).collect();
+    let limits = Limits::of(limits).expect("what `Serving::start_with` gives");
     let (stop, stopped) = oneshot::channel();
     std::thread::spawn(move || answer(stop));
     let cut = if kind == "direct" {
         direct(interval).map(|()| 0)
     } else {
-        ours(interval, aligned == "true", &limits, stopped)
+        let pace = if aligned == "true" { Pace::Aligned } else { Pace::Own };
+        ours(interval, pace, &limits, stopped)
     };
     std::process::exit(i32::from(0 < cut.expect("the kernel has sockets")));
 }
@@ -235,27 +251,44 @@ fn direct(interval: Duration) -> io::Result<()> {
     stream_direct::serve(&listener, interval)
 }
 
+impl Limits {
+    /// What the arguments of a child say.
+    fn of(arguments: &[String]) -> Option<Self> {
+        let [running, queued, stall_ms, keys, upstream] = arguments else { return None };
+        Some(Self {
+            running: running.parse().ok()?,
+            queued: queued.parse().ok()?,
+            stall: Duration::from_millis(stall_ms.parse().ok()?),
+            keys: keys.clone(),
+            upstream: upstream.clone(),
+        })
+    }
+}
+
 /// Serves until it is told to stop; returns how many streams were cut.
 fn ours(
     interval: Duration,
-    aligned: bool,
-    limits: &[u64],
+    pace: Pace,
+    limits: &Limits,
     stopped: oneshot::Receiver<()>,
 ) -> io::Result<u64> {
-    let pace = if aligned { Pace::Aligned } else { Pace::Own };
     let tokens = TestOptions { interval, pace, ..TestOptions::default() };
-    let [running, queued, stall_ms] = *limits else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    let count = |limit| usize::try_from(limit).map_err(io::Error::other);
+    let keys = Some(&limits.keys).filter(|keys| !keys.is_empty());
     let options = Options {
         tokens_max: 1 << 40,
-        running_max: count(running)?,
-        queued_max: count(queued)?,
-        stall_timeout: Duration::from_millis(stall_ms),
+        running_max: limits.running,
+        queued_max: limits.queued,
+        stall_timeout: limits.stall,
+        keys: keys.map(|keys| keys.parse()).transpose().map_err(io::Error::other)?,
         ..Options::default()
     };
-    let server = Server::start(options, move || TestRunner::new(tokens));
+    let server = if limits.upstream.is_empty() {
+        Server::start(options, move || TestRunner::new(tokens))
+    } else {
+        let upstreams = vec![limits.upstream.clone()];
+        let options = Options { models: Vec::new(), ..options };
+        Server::relay(options, &RelayOptions { upstreams, ..RelayOptions::default() })
+    };
     let server = server.map_err(io::Error::other)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -25,6 +25,15 @@ pub struct Load {
     pub tokens: u64,
     /// Whether events say when their token was due.
     pub stamped: bool,
+    /// How long after each other the streams begin.
+    pub spread: Duration,
+}
+
+impl Default for Load {
+    /// One stream without an end within a case, stamped, begun at once.
+    fn default() -> Self {
+        Self { streams: 1, tokens: 1 << 40, stamped: true, spread: Duration::ZERO }
+    }
 }
 
 /// What came.
@@ -126,6 +135,7 @@ impl Client {
             stream.set_nonblocking(true)?;
             epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, number as u64))?;
             connections.push(Connection::new(stream));
+            std::thread::sleep(load.spread);
         }
         let open = load.streams;
         Ok(Self { load, epoll, connections, buffer: vec![0; READ_BYTES], open })

@@ -163,6 +163,7 @@ impl Asker {
         let reply = self.client.send(request).await.map_err(no_reply)?;
         let nanos = u64::try_from(clock.now().as_nanos()).unwrap_or(u64::MAX);
         self.quickest.fetch_min(nanos, Ordering::Relaxed);
+        site.answered(self.round_trip());
         if let Some(wait) = wanted_pause(&reply) {
             site.hold(wait);
         }

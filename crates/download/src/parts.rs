@@ -24,6 +24,11 @@ use crate::range::ByteRange;
 /// 1.38 s of processor per GiB, with up to twenty 2.59 s and 1.71 s.)
 pub const FEEDERS: usize = 2;
 
+/// A fresh part has at most one of so many shares, for each part in flight, of what is not drawn yet.
+const TAIL_SHARES: u64 = 2;
+/// But it takes at least so many round trips: a question takes one, during which nothing comes.
+const TAIL_ROUND_TRIPS: u32 = 4;
+
 /// How a transfer is cut.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PartsOptions {
@@ -94,6 +99,8 @@ pub struct Parts {
     hedged_bytes: u64,
     pace: Pace,
     arrivals: Arrivals,
+    /// How long an answer takes.
+    round_trip: Duration,
 }
 
 impl Parts {
@@ -110,6 +117,7 @@ impl Parts {
             hedged_bytes: 0,
             pace: Pace::default(),
             arrivals: Arrivals::default(),
+            round_trip: Duration::ZERO,
         }
     }
 
@@ -127,8 +135,8 @@ impl Parts {
             if limit <= gap.start() {
                 return self.relieve(now).unwrap_or(Next::Wait);
             }
-            let end = gap.end().min(gap.start().saturating_add(self.options.part_bytes.max(1)));
-            return self.fetch(gap.start(), end, false, now);
+            let end = gap.end().min(gap.start().saturating_add(self.part_bytes(gap.start())));
+            return self.fetch(gap.start(), end, 0, now);
         }
         self.steal(now).or_else(|| self.hedge(now)).unwrap_or(Next::Wait)
     }
@@ -187,6 +195,11 @@ impl Parts {
         self.options.part_bytes = bytes;
     }
 
+    /// Changes how long an answer is known to take: what comes sooner than that is not asked for elsewhere.
+    pub fn set_round_trip(&mut self, round_trip: Duration) {
+        self.round_trip = round_trip;
+    }
+
     /// Changes how far ahead of the hashed frontier fresh parts may begin.
     pub fn set_lag_bytes(&mut self, bytes: u64) {
         self.options.lag_bytes = bytes;
@@ -222,14 +235,30 @@ impl Parts {
         self.flights.len()
     }
 
-    fn fetch(&mut self, at: u64, end: u64, hedged: bool, now: Duration) -> Next {
+    fn fetch(&mut self, at: u64, end: u64, repeats: u8, now: Duration) -> Next {
         let flight = Flight(self.next_flight);
         self.next_flight += 1;
-        let part = InFlight { at, end, started: now, received: 0, hedged };
+        let part = InFlight { at, end, started: now, received: 0, repeats, hedged: false };
         self.flights.insert(flight, part);
         let range =
             ByteRange::new(at, end).expect("parts are drawn from gaps, which are not empty");
         Next::Fetch { flight, range }
+    }
+
+    /// The size of a fresh part that begins at `start`: smaller towards the end, so that all parts end at
+    /// about the same time (guided self-scheduling, Polychronopoulos and Kuck 1987), but not so small that
+    /// asking for it takes the time.
+    fn part_bytes(&self, start: u64) -> u64 {
+        if self.flights.is_empty() {
+            // The reply to the first question may bring all.
+            return self.options.part_bytes.max(1);
+        }
+        let shares = TAIL_SHARES * (self.flights.len() as u64 + 1);
+        let share = self.total.saturating_sub(start) / shares;
+        let worth =
+            self.pace.usual().unwrap_or(0.0) * (TAIL_ROUND_TRIPS * self.round_trip).as_secs_f64();
+        let least = self.options.part_bytes_min.max(worth as u64);
+        share.max(least).min(self.options.part_bytes).max(1)
     }
 
     /// Whether it is the hash that takes the time.
@@ -355,12 +384,51 @@ mod tests {
 
     #[test]
     fn what_a_failed_part_lacked_is_drawn_again() {
-        let mut parts = parts(20);
+        let mut parts = parts(50);
         let first = fetch(&mut parts, 0, 10);
         fetch(&mut parts, 10, 20);
         parts.arrived(first, 3, SECOND);
         parts.abandon(first);
         fetch(&mut parts, 3, 10);
+    }
+
+    #[test]
+    fn parts_become_smaller_towards_the_end_but_take_some_round_trips() {
+        let mut parts = parts(60);
+        parts.set_lag_bytes(100);
+        let borders = [0, 10, 20, 26, 30, 34];
+        for pair in borders.windows(2) {
+            fetch(&mut parts, pair[0], pair[1]);
+        }
+        for _ in 0..3 {
+            parts.pace.ended(Some(2.0));
+        }
+        parts.set_round_trip(SECOND);
+        fetch(&mut parts, 34, 42);
+    }
+
+    #[test]
+    fn what_comes_soon_is_left_to_come() {
+        let mut parts = parts(10);
+        let first = fetch(&mut parts, 0, 10);
+        parts.arrived(first, 1, 2 * SECOND);
+        // It needs nine seconds more.
+        parts.set_round_trip(5 * SECOND);
+        assert_eq!(Next::Wait, parts.next(2 * SECOND));
+        parts.set_round_trip(4 * SECOND);
+        assert!(matches!(parts.next(2 * SECOND), Next::Fetch { .. }));
+    }
+
+    #[test]
+    fn a_repetition_that_is_slow_is_repeated_once_more() {
+        let mut parts = parts(6);
+        let slow = fetch(&mut parts, 0, 6);
+        parts.arrived(slow, 1, SECOND);
+        for k in 2..=3 {
+            assert!(fetch_at(&mut parts, k * SECOND).is_some(), "repetition {}", k - 1);
+            assert_eq!(None, fetch_at(&mut parts, k * SECOND), "it is young");
+        }
+        assert_eq!(None, fetch_at(&mut parts, 9 * SECOND), "twice is enough");
     }
 
     #[test]

@@ -18,8 +18,11 @@ use crate::seam;
 const SITES_MAX: usize = 1024;
 /// Connections to begin with: as many as browsers open to one server, which servers therefore bear.
 const CONNECTIONS_START: usize = 6;
-/// How long one number of connections is tried at least, before another: some round trips of a far link.
-const TRY_MIN: Duration = Duration::from_millis(150);
+/// How long one number of connections is tried at least, before another; and so many round trips, within a
+/// bound.
+const TRY_MIN: Duration = Duration::from_millis(75);
+const TRY_ROUND_TRIPS: u32 = 2;
+const TRY_MIN_MAX: Duration = Duration::from_secs(1);
 /// A request waits for a site that asks to be left alone again and again this often, then it is sent.
 const HOLDS_MAX: usize = 16;
 
@@ -52,6 +55,12 @@ impl Site {
     /// Takes note of what a file has got, in bytes per second.
     pub(crate) fn served(&self, bytes_per_s: u64) {
         self.best_rate.fetch_max(bytes_per_s, Ordering::Relaxed);
+    }
+
+    /// Takes note of how long its answers take.
+    pub(crate) fn answered(&self, round_trip: Duration) {
+        let try_min = (TRY_ROUND_TRIPS * round_trip).clamp(TRY_MIN, TRY_MIN_MAX);
+        self.connections.set_epoch_min(try_min);
     }
 
     /// Leaves the site alone for so long, at most [`RETRY_AFTER_MAX`].

@@ -51,6 +51,8 @@ pub mod sse;
 pub mod stats;
 pub mod stream;
 mod verdict;
+#[cfg(feature = "vision")]
+pub mod vision;
 
 pub use baseline::{Baseline, BaselineError};
 pub use case::CaseRecord;

@@ -10,9 +10,11 @@ mod early_stopping;
 mod quantile;
 mod random;
 mod shares;
+mod slope;
 
 pub use bootstrap::{Interval, PairedRatio, paired_ratio};
 pub use early_stopping::{EarlyStop, TooFew, samples_min};
 pub use quantile::{interval, median, quantile};
 pub use random::Random;
 pub use shares::share_interval;
+pub use slope::{Slope, slope};

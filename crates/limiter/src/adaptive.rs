@@ -19,9 +19,10 @@ use crate::Moment;
 /// rarely, so it never strays from the knee by more than a step, and comes down to it step by step where
 /// noise has made it settle above; a change of capacity makes it search again.
 ///
-/// Where more concurrency makes goodput collapse, it remembers at how many and stays below that for
-/// long; where goodput has collapsed and stays so, it halves the limit until goodput is back, and
-/// climbs again from there, by single steps.
+/// Where more concurrency makes goodput collapse, it sees so within the shortest measurement, remembers at
+/// how many and stays below that for long; after a second collapse it earns for a while before it risks a
+/// third. Where goodput has collapsed and stays so, it halves the limit until goodput is back, and climbs
+/// again from there, by single steps.
 ///
 /// A step is a 16th of the limit, at least 1. A measurement lasts until its standard error tells the
 /// possible answers apart.
@@ -137,10 +138,28 @@ impl AdaptiveConcurrency {
         self.progress = self.progress.max(sample.finished);
         let limit = self.limit();
         self.epoch.observe(sample, limit);
+        if let Some(goodput) = self.collapsed(sample) {
+            return self.decide(goodput, sample.finished);
+        }
         let goodput = self.epoch.goodput(self.options.epoch_min);
         if let Some(goodput) = goodput.filter(|goodput| self.search.is_clear(goodput)) {
             self.decide(goodput.mean, sample.finished);
         }
+    }
+
+    /// Changes the least time to measure at one limit, from now on: where the far side turns out to be far,
+    /// some round trips. 0 counts as a nanosecond.
+    pub fn set_epoch_min(&mut self, epoch_min: Duration) {
+        self.options.epoch_min = epoch_min.max(Duration::from_nanos(1));
+    }
+
+    /// The goodput, where a raised limit has so obviously made it collapse that to measure it well would only
+    /// prolong the collapse.
+    fn collapsed(&self, sample: Sample) -> Option<f64> {
+        let (usual, floor) = self.search.collapse_floor()?;
+        let is_saturated = Epoch::is_saturated(sample, self.limit());
+        let at_most = self.epoch.at_most(usual, sample.finished, self.options.epoch_min)?;
+        (is_saturated && at_most < floor).then_some(at_most)
     }
 
     /// Learns that time has passed; to be called now and then, at least once per stall time-out.

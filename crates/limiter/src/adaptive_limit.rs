@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::seam::Clock;
 use crate::sync::Mutex;
@@ -94,6 +95,12 @@ impl AdaptiveLimit {
     /// Returns the limit that it has settled on; `None` while it searches.
     pub fn settled(&self) -> Option<usize> {
         self.controller.lock().settled()
+    }
+
+    /// Changes the least time to measure at one limit, from now on; see
+    /// [`AdaptiveConcurrency::set_epoch_min`].
+    pub fn set_epoch_min(&self, epoch_min: Duration) {
+        self.controller.lock().set_epoch_min(epoch_min);
     }
 
     /// Lets the limit see that time has passed. Acquiring does it too; call it now and then where all

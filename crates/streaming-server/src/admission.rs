@@ -1,46 +1,82 @@
-//! Who may generate: so many at once, so many in line.
+//! Who may generate: so many at once, so many in line, each key its share.
 //!
-//! [`Scheduler`] decides the order; here is who waits for it. A place is a [`Permit`], in line or
-//! running: dropping it leaves, wherever it stands, and lets the next one in.
+//! [`Scheduler`] decides the order: classes with ageing, and among the keys of a class turns by weight
+//! and tokens. Here is who waits for it. A place is a [`Permit`], in line or running: dropping it leaves,
+//! wherever it stands, and lets the next one in.
+
+#[cfg(feature = "shuttle")]
+pub mod checked;
+mod pace;
+mod room;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use queue::{Finish, Id, Job, Overflow, Rules, Scheduler};
+use limiter::{AdaptiveConcurrency, AdaptiveOptions, Moment, Sample};
+use queue::{Finish, Id, Job, Rules, Scheduler, State as Standing};
 use tokio::sync::oneshot;
 
+use self::pace::Pace;
+use self::room::Room;
 use crate::options::Options;
-use crate::seam::Clock;
+use crate::seam::{Clock, nanoseconds};
 use crate::sync::Mutex;
+use crate::tenants::{Charge, Tenants};
+
+/// What a round of turns gives to a key of weight 1, in tokens. Rounds in which nobody can pay are counted
+/// and not visited, so the finest shares cost no more than coarse ones.
+const QUANTUM: u64 = 1;
+/// Where the search for the best number of running requests begins.
+const RUNNING_START: usize = 16;
 
 /// Why a request may not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// So many wait already.
-    Full,
+    /// There is no room to wait. It may be worth while after so long.
+    Full(Duration),
     /// The server stops.
     Draining,
-    /// Its turn did not come in time.
-    TimedOut,
+    /// Its turn did not come in time. It may be worth while after so long.
+    TimedOut(Duration),
 }
 
 /// Who asks, and for how much.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Entry {
-    /// Whose request it is: fair shares are between keys.
-    pub(crate) key: Arc<str>,
+    /// What it took of its key's rate; the key is its lane.
+    pub(crate) charge: Charge,
     /// 0 is served first.
     pub(crate) class: u8,
-    /// Tokens at most.
-    pub(crate) cost: u64,
+    pub(crate) prompt_tokens: u64,
+    /// At most so many are generated.
+    pub(crate) tokens_max: u64,
 }
 
-/// Tells somebody in line that the turn has come, or never will.
-type Answer = Option<oneshot::Sender<Result<(), Refusal>>>;
+/// One request, in line or running.
+#[derive(Debug)]
+struct Place {
+    /// Its key's number.
+    line: usize,
+    /// Tokens at most, those of the prompt included.
+    cost: u64,
+    /// Whether it counts among those in line.
+    waits: bool,
+    started: Moment,
+    /// Tells whoever waits that the turn has come, or never will.
+    answer: Option<oneshot::Sender<Result<(), Refusal>>>,
+}
 
 #[derive(Debug)]
 struct State {
-    scheduler: Scheduler<Arc<str>, Answer>,
+    scheduler: Scheduler<usize, Place>,
+    /// Whose turn it is, and who does not fit beside those that run.
+    next: Option<Id>,
+    requests: Room,
+    tokens: Room,
+    running_tokens: u64,
+    running_tokens_max: u64,
+    controller: Option<AdaptiveConcurrency>,
+    pace: Pace,
     draining: bool,
 }
 
@@ -54,16 +90,35 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    pub(crate) fn new(options: &Options, clock: Clock) -> Self {
+    pub(crate) fn new(options: &Options, tenants: &Tenants, clock: Clock) -> Self {
         let rules = Rules {
             cap: options.running_max,
-            capacity: options.queued_max,
-            overflow: Overflow::Reject,
-            // A turn's worth: keys take turns request by request unless theirs are larger.
-            quantum: 1024,
+            // Who may wait is decided here, by key.
+            capacity: usize::MAX,
+            ageing: options.ageing,
+            quantum: QUANTUM,
             ..Rules::default()
         };
-        let state = State { scheduler: Scheduler::new(rules), draining: false };
+        let mut scheduler = Scheduler::new(rules);
+        for tenant in tenants.all() {
+            scheduler.set_weight(&tenant.number, tenant.weight);
+        }
+        let controller = options.adaptive.then(|| controller(options.running_max));
+        if let Some(controller) = &controller {
+            scheduler.set_cap(controller.limit());
+        }
+        let weights: Vec<u32> = tenants.all().iter().map(|tenant| tenant.weight.get()).collect();
+        let state = State {
+            scheduler,
+            next: None,
+            requests: Room::new(options.queued_max as u64, &weights),
+            tokens: Room::new(options.queued_tokens_max, &weights),
+            running_tokens: 0,
+            running_tokens_max: options.running_tokens_max,
+            controller,
+            pace: Pace::default(),
+            draining: false,
+        };
         Self { state: Mutex::new(state), clock, empty: tokio::sync::Notify::new() }
     }
 
@@ -81,14 +136,16 @@ impl Admission {
         entry: Entry,
         timeout: Duration,
     ) -> Result<Permit, Refusal> {
-        let (permit, answer) = self.enter(entry)?;
+        let prompt_tokens = entry.prompt_tokens;
+        let (mut permit, answer) = self.enter(entry)?;
         match tokio::time::timeout(timeout, answer).await {
-            Ok(Ok(Ok(()))) => Ok(permit),
-            Ok(Ok(Err(refusal))) => Err(refusal),
+            Ok(Ok(told)) => told?,
             // The sender lives as long as the place in line, which the permit holds.
-            Ok(Err(_)) => Err(Refusal::Draining),
-            Err(_) => Err(Refusal::TimedOut),
+            Ok(Err(_)) => return Err(Refusal::Draining),
+            Err(_) => return Err(Refusal::TimedOut(self.state.lock().wait())),
         }
+        permit.charge.use_prompt(prompt_tokens);
+        Ok(permit)
     }
 
     fn enter(
@@ -97,15 +154,14 @@ impl Admission {
     ) -> Result<(Permit, oneshot::Receiver<Result<(), Refusal>>), Refusal> {
         let (sender, receiver) = oneshot::channel();
         let now = self.now();
-        let mut state = self.state.lock();
-        if state.draining {
-            return Err(Refusal::Draining);
-        }
-        let job = Job { class: entry.class, cost: entry.cost, ..Job::new(entry.key, Some(sender)) };
-        let pushed = state.scheduler.push(job, now).map_err(|_| Refusal::Full)?;
-        state.start_all(now);
-        drop(state);
-        Ok((Permit { admission: Arc::clone(self), id: pushed.id }, receiver))
+        let line = entry.charge.tenant().number;
+        let cost = entry.prompt_tokens.saturating_add(entry.tokens_max);
+        let started = Moment::ZERO;
+        let place = Place { line, cost, waits: false, started, answer: Some(sender) };
+        let job = Job { class: entry.class, cost, ..Job::new(line, place) };
+        let id = self.state.lock().enter(job, now)?;
+        let admission = Arc::clone(self);
+        Ok((Permit { admission, id, charge: entry.charge }, receiver))
     }
 
     /// Refuses everybody in line and whoever comes.
@@ -114,9 +170,13 @@ impl Admission {
         state.draining = true;
         let ids: Vec<Id> = state.scheduler.ids().map(|(id, _)| id).collect();
         for id in ids {
-            if let Some(Some(sender)) = state.scheduler.cancel(id) {
-                // Whoever has gone need not be told.
-                let _ = sender.send(Err(Refusal::Draining));
+            let is_next = state.next == Some(id);
+            if is_next || state.scheduler.state(id) == Some(Standing::Queued) {
+                let place = state.take_out(id).expect("it is in line");
+                if let Some(answer) = place.answer {
+                    // Whoever has gone need not be told.
+                    let _ = answer.send(Err(Refusal::Draining));
+                }
             }
         }
     }
@@ -127,8 +187,19 @@ impl Admission {
 
     /// How many run, and how many wait.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        let counters = self.state.lock().scheduler.counters();
-        (counters.running(), counters.queued())
+        self.state.lock().counts()
+    }
+
+    /// So many tokens have left the server since its start. To be told several times a second.
+    pub(crate) fn tick(&self, tokens_total: u64) {
+        let now = self.now();
+        let mut state = self.state.lock();
+        state.pace.observe(tokens_total, now);
+        let in_flight = state.in_flight();
+        if let Some(controller) = &mut state.controller {
+            controller.tick(moment(now), in_flight);
+            state.follow_controller(now);
+        }
     }
 
     /// Waits until nothing runs.
@@ -146,14 +217,11 @@ impl Admission {
         }
     }
 
-    fn leave(&self, id: Id) {
+    fn leave(&self, id: Id, used_tokens: u64) {
         let now = self.now();
         let mut state = self.state.lock();
-        if state.scheduler.cancel(id).is_none() {
-            state.scheduler.finish(id, Finish::Done);
-        }
-        state.start_all(now);
-        let is_empty = state.scheduler.counters().running() == 0;
+        state.leave(id, used_tokens, now);
+        let is_empty = state.counts().0 == 0;
         drop(state);
         if is_empty {
             self.empty.notify_waiters();
@@ -165,15 +233,120 @@ impl Admission {
     }
 }
 
+fn controller(running_max: usize) -> AdaptiveConcurrency {
+    let limit_max = running_max.max(1);
+    let limit_start = RUNNING_START.min(limit_max);
+    let options = AdaptiveOptions { limit_max, limit_start, ..AdaptiveOptions::default() };
+    AdaptiveConcurrency::new(options, Moment::ZERO).expect("the limits ascend from 1")
+}
+
+fn moment(since_start: Duration) -> Moment {
+    Moment::from_nanos(nanoseconds(since_start))
+}
+
 impl State {
+    /// Queues a request and starts whoever may; a request that neither starts nor finds room to wait
+    /// is out again.
+    fn enter(&mut self, job: Job<usize, Place>, now: Duration) -> Result<Id, Refusal> {
+        if self.draining {
+            return Err(Refusal::Draining);
+        }
+        let Place { line, cost, .. } = job.work;
+        let id = self.scheduler.push(job, now).expect("its capacity has no end").id;
+        self.start_all(now);
+        if self.scheduler.state(id) == Some(Standing::Running) && self.next != Some(id) {
+            return Ok(id);
+        }
+        // A request of more tokens than there is room for waits where no other of its key does.
+        let is_alone = self.requests.is_empty(line);
+        if !self.requests.has(line, 1) || !(is_alone || self.tokens.has(line, cost)) {
+            self.take_out(id);
+            self.start_all(now);
+            return Err(Refusal::Full(self.wait()));
+        }
+        self.requests.enter(line, 1);
+        self.tokens.enter(line, cost);
+        self.scheduler.work_mut(id).expect("it is in line").waits = true;
+        Ok(id)
+    }
+
     /// Starts whoever may.
     fn start_all(&mut self, now: Duration) {
-        while let Some(id) = self.scheduler.next(now) {
-            if let Some(sender) = self.scheduler.work_mut(id).and_then(Option::take) {
+        while let Some(id) = self.next.take().or_else(|| self.scheduler.next(now)) {
+            let place = self.scheduler.work_mut(id).expect("it was just started");
+            let fits = place.cost <= self.running_tokens_max.saturating_sub(self.running_tokens);
+            // Alone, a request may be as large as it likes.
+            if !fits && 0 < self.running_tokens {
+                self.next = Some(id);
+                return;
+            }
+            self.running_tokens = self.running_tokens.saturating_add(place.cost);
+            place.started = moment(now);
+            if let Some(answer) = place.answer.take() {
                 // Whoever has gone leaves by dropping the permit.
-                let _ = sender.send(Ok(()));
+                let _ = answer.send(Ok(()));
+            }
+            let (line, cost, waits) = (place.line, place.cost, std::mem::take(&mut place.waits));
+            self.leave_room(line, cost, waits);
+        }
+    }
+
+    /// Takes a request out of the line.
+    fn take_out(&mut self, id: Id) -> Option<Place> {
+        let place = if self.next == Some(id) {
+            self.next = None;
+            self.scheduler.finish(id, Finish::Cancelled)
+        } else {
+            self.scheduler.cancel(id)
+        }?;
+        self.leave_room(place.line, place.cost, place.waits);
+        Some(place)
+    }
+
+    fn leave_room(&mut self, line: usize, cost: u64, waits: bool) {
+        if waits {
+            self.requests.leave(line, 1);
+            self.tokens.leave(line, cost);
+        }
+    }
+
+    /// A request leaves, wherever it stands.
+    fn leave(&mut self, id: Id, used_tokens: u64, now: Duration) {
+        let in_flight = self.in_flight();
+        if self.take_out(id).is_none()
+            && let Some(place) = self.scheduler.finish(id, Finish::Done)
+        {
+            self.running_tokens = self.running_tokens.saturating_sub(place.cost);
+            let (begun, finished) = (place.started, moment(now));
+            if let Some(controller) = &mut self.controller {
+                controller.observe(Sample { begun, finished, amount: used_tokens, in_flight });
             }
         }
+        self.follow_controller(now);
+        self.start_all(now);
+    }
+
+    fn follow_controller(&mut self, now: Duration) {
+        if let Some(controller) = &self.controller {
+            self.scheduler.set_cap(controller.limit());
+            self.start_all(now);
+        }
+    }
+
+    fn counts(&self) -> (u64, u64) {
+        let counters = self.scheduler.counters();
+        let next = u64::from(self.next.is_some());
+        (counters.running() - next, counters.queued() + next)
+    }
+
+    fn in_flight(&self) -> usize {
+        let (running, queued) = self.counts();
+        usize::try_from(running + queued).unwrap_or(usize::MAX)
+    }
+
+    /// How long those take to leave the line who are in it.
+    fn wait(&self) -> Duration {
+        self.pace.time_for(self.tokens.used())
     }
 }
 
@@ -183,78 +356,21 @@ impl State {
 pub(crate) struct Permit {
     admission: Arc<Admission>,
     id: Id,
+    charge: Charge,
+}
+
+impl Permit {
+    /// Tokens of the request were sent.
+    pub(crate) fn use_tokens(&mut self, tokens: u64) {
+        self.charge.use_tokens(tokens);
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.admission.leave(self.id);
+        self.admission.leave(self.id, self.charge.used());
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::Future;
-    use std::pin::{Pin, pin};
-    use std::task::{Context, Poll, Waker};
-
-    use super::*;
-
-    fn door(running_max: usize, queued_max: usize) -> Arc<Admission> {
-        let options = Options { running_max, queued_max, ..Options::default() };
-        Arc::new(Admission::new(&options, Clock::start()))
-    }
-
-    fn entry() -> Entry {
-        Entry { key: "".into(), class: 0, cost: 16 }
-    }
-
-    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
-        future.poll(&mut Context::from_waker(Waker::noop()))
-    }
-
-    async fn admit(door: &Arc<Admission>) -> Result<Permit, Refusal> {
-        door.admit(entry(), Duration::from_secs(5)).await
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn places_are_taken_in_order_and_given_up_by_dropping() {
-        let door = door(1, 2);
-        let first = admit(&door).await.unwrap();
-        let mut second = pin!(admit(&door));
-        assert!(poll(second.as_mut()).is_pending());
-        {
-            let mut third = pin!(admit(&door));
-            assert!(poll(third.as_mut()).is_pending());
-            assert_eq!(Err(Refusal::Full), admit(&door).await.map(drop));
-        }
-        assert_eq!((1, 1), door.counts());
-        drop(first);
-        let second = second.await.unwrap();
-        assert_eq!((1, 0), door.counts());
-        drop(second);
-        assert_eq!((0, 0), door.counts());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_turn_that_does_not_come_in_time_is_refused() {
-        let door = door(1, 2);
-        let _first = admit(&door).await.unwrap();
-        assert_eq!(Err(Refusal::TimedOut), admit(&door).await.map(drop));
-        assert_eq!((1, 0), door.counts());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_drain_refuses_the_line_and_lets_the_running_finish() {
-        let door = door(1, 2);
-        let first = admit(&door).await.unwrap();
-        let mut second = pin!(admit(&door));
-        assert!(poll(second.as_mut()).is_pending());
-        door.drain();
-        assert_eq!(Err(Refusal::Draining), second.await.map(drop));
-        assert_eq!(Err(Refusal::Draining), admit(&door).await.map(drop));
-        let mut empty = pin!(door.empty());
-        assert!(poll(empty.as_mut()).is_pending());
-        drop(first);
-        empty.await;
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 mod faulty;
 mod frame;
+mod relay;
 mod stream;
 
 use std::convert::Infallible;
@@ -14,6 +15,7 @@ use hyper::body::{Frame as HttpFrame, SizeHint};
 
 pub(crate) use self::faulty::FaultyBody;
 pub(crate) use self::frame::{Frame, FramePool};
+pub(crate) use self::relay::RelayBody;
 pub(crate) use self::stream::StreamBody;
 
 /// A connection is closed in the middle of a reply, on purpose.
@@ -39,6 +41,7 @@ impl From<Infallible> for Cut {
 pub(crate) enum Body {
     Whole(Option<Bytes>),
     Stream(Box<StreamBody>),
+    Relay(Box<RelayBody>),
     Faulty(Box<FaultyBody>),
 }
 
@@ -91,6 +94,9 @@ impl hyper::body::Body for Body {
             Self::Stream(stream) => {
                 stream.poll_next(cx).map(|frame| frame.map(|frame| Ok(Data::Frame(frame))))
             }
+            Self::Relay(relay) => {
+                relay.poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(Data::Bytes(bytes))))
+            }
             Self::Faulty(faulty) => faulty.poll_next(cx),
         };
         data.map(|data| data.map(|data| data.map(HttpFrame::data)))
@@ -100,6 +106,7 @@ impl hyper::body::Body for Body {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Stream(stream) => stream.is_done(),
+            Self::Relay(relay) => relay.is_done(),
             Self::Faulty(faulty) => faulty.is_done(),
         }
     }
@@ -109,7 +116,7 @@ impl hyper::body::Body for Body {
             Self::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Stream(_) | Self::Faulty(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Relay(_) | Self::Faulty(_) => SizeHint::default(),
         }
     }
 }

@@ -13,10 +13,15 @@
 //! [`stall_timeout`](Options::stall_timeout). A request that its client gives up is told to the
 //! runner exactly once, wherever it stands.
 //!
+//! Keys that wait are served tokens in proportion to their weights, whatever they ask for; none of them
+//! fills the line, and one that exceeds its rate is refused alone. A request that two servers may read
+//! differently is refused before it is read.
+//!
 //! # When to use it, and when not
 //!
-//! Use it as the front of a model runner that produces tokens in steps. It computes no tokens itself,
-//! and knows no tokenizer: prompts are passed on as they came. It speaks HTTP/1.1 without TLS: put a
+//! Use it as the front of a model runner that produces tokens in steps ([`Server::start`]), or of servers
+//! that speak the same API ([`Server::relay`]). It computes no tokens itself, and knows no tokenizer:
+//! prompts are passed on as they came. It speaks HTTP/1.1 without TLS: put a
 //! proxy in front where the network is not trusted.
 //!
 //! # Example
@@ -61,35 +66,46 @@
 //! # Features
 //!
 //! - `cli`: the program `streaming-server`.
+//! - `tls`: upstreams at `https`.
 //! - `shuttle`: for the crate's own tests.
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "shuttle")]
+#[doc(hidden)]
+pub mod admission;
+#[cfg(not(feature = "shuttle"))]
 mod admission;
 mod arena;
 mod body;
+mod cors;
 mod engine;
 mod fault;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod guard;
 #[cfg(feature = "shuttle")]
 #[doc(hidden)]
 pub mod handover;
 #[cfg(not(feature = "shuttle"))]
 mod handover;
+mod keys;
 mod metrics;
 mod options;
+mod relay;
 mod render;
 mod runner;
 mod seam;
 mod serve;
 mod sync;
+mod tenants;
 mod test_runner;
 pub mod wire;
 
 pub use fault::{Fault, FaultError};
-pub use options::Options;
+pub use keys::{Key, Keys, KeysError, Quota};
+pub use options::{Options, RelayOptions};
 pub use runner::{FinishReason, Next, Push, Runner, Sequence, SequenceId, Step, Token};
 pub use seam::{Listener, raise_open_files};
 pub use serve::{Ended, Server, StartError};

@@ -3,9 +3,11 @@
 mod histogram;
 
 use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use self::histogram::Histogram;
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::tenants::{Tenant, Tenants};
 
 /// A count that only grows.
 #[derive(Debug, Default)]
@@ -66,6 +68,9 @@ pub(crate) struct Metrics {
     pub(crate) refused_timeout: Counter,
     pub(crate) refused_draining: Counter,
     pub(crate) refused_invalid: Counter,
+    pub(crate) refused_key: Counter,
+    pub(crate) refused_requests: Counter,
+    pub(crate) refused_tokens: Counter,
     pub(crate) refused_connection: Counter,
     pub(crate) runner_restarts: Counter,
     pub(crate) first_token: Histogram,
@@ -107,6 +112,9 @@ impl Default for Metrics {
             refused_timeout: Counter::default(),
             refused_draining: Counter::default(),
             refused_invalid: Counter::default(),
+            refused_key: Counter::default(),
+            refused_requests: Counter::default(),
+            refused_tokens: Counter::default(),
             refused_connection: Counter::default(),
             runner_restarts: Counter::default(),
             first_token: seconds(),
@@ -142,13 +150,17 @@ impl Metrics {
     }
 
     /// Everything in the text format of Prometheus, version 0.0.4.
-    pub(crate) fn to_text(&self, model: &str, running: u64, waiting: u64) -> String {
+    pub(crate) fn to_text(&self, model: &str, counts: (u64, u64), tenants: &Tenants) -> Text {
         let mut text = Text { out: String::with_capacity(32 << 10), model: label_value(model) };
+        let (running, waiting) = counts;
         text.plain("vllm:num_requests_running", "gauge", "Requests that run", running);
         text.plain("vllm:num_requests_waiting", "gauge", "Requests that wait", waiting);
         self.write_vllm(&mut text);
         self.write_own(&mut text);
-        text.out
+        if tenants.have_keys() {
+            write_keys(&mut text, tenants.all());
+        }
+        text
     }
 
     /// What vLLM calls so, so that its dashboards work.
@@ -230,6 +242,9 @@ impl Metrics {
             ("queue_timeout", &self.refused_timeout),
             ("draining", &self.refused_draining),
             ("invalid", &self.refused_invalid),
+            ("key", &self.refused_key),
+            ("request_rate", &self.refused_requests),
+            ("token_rate", &self.refused_tokens),
             ("connections", &self.refused_connection),
         ] {
             let label = format!("reason=\"{reason}\",key_class=\"none\"");
@@ -238,24 +253,45 @@ impl Metrics {
     }
 }
 
+/// Figures by key. A name of a key has no character that would have to be escaped.
+fn write_keys(text: &mut Text, tenants: &[Arc<Tenant>]) {
+    type Figure = fn(&Tenant) -> &Counter;
+    let figures: [(&str, &str, Figure); 4] = [
+        ("key_requests_total", "Requests by key", |tenant| &tenant.asked),
+        ("key_refused_total", "Requests refused by key", |tenant| &tenant.refused),
+        ("key_prompt_tokens_total", "Prompt tokens by key", |tenant| &tenant.prompt_tokens),
+        ("key_generation_tokens_total", "Tokens sent by key", |tenant| &tenant.generation_tokens),
+    ];
+    for (name, help, figure) in figures {
+        text.head(name, "counter", help);
+        for tenant in tenants {
+            text.value(name, &format!("key=\"{}\"", tenant.name), figure(tenant).get());
+        }
+    }
+}
+
 /// Writes the text format.
-struct Text {
+pub(crate) struct Text {
     out: String,
     model: String,
 }
 
 impl Text {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
+    pub(crate) fn into_string(self) -> String {
+        self.out
+    }
+
+    pub(crate) fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.out, "# HELP {name} {help}.\n# TYPE {name} {kind}");
     }
 
-    fn value(&mut self, name: &str, labels: &str, value: u64) {
+    pub(crate) fn value(&mut self, name: &str, labels: &str, value: u64) {
         let comma = if labels.is_empty() { "" } else { "," };
         let _ =
             writeln!(self.out, "{name}{{model_name=\"{}\"{comma}{labels}}} {value}", self.model);
     }
 
-    fn plain(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+    pub(crate) fn plain(&mut self, name: &str, kind: &str, help: &str, value: u64) {
         self.head(name, kind, help);
         self.value(name, "", value);
     }
@@ -283,7 +319,8 @@ mod tests {
 
     #[test]
     fn values_of_labels_are_escaped() {
-        let text = Metrics::default().to_text("a\"b\\c\nd", 0, 0);
+        let text = Metrics::default().to_text("a\"b\\c\nd", (0, 0), &Tenants::new(None));
+        let text = text.into_string();
         assert!(text.contains(r#"vllm:num_requests_running{model_name="a\"b\\c\nd"} 0"#));
     }
 
@@ -291,7 +328,8 @@ mod tests {
     fn every_line_is_a_comment_or_a_sample() {
         let metrics = Metrics::default();
         metrics.first_token.observe(20_000_000);
-        for line in metrics.to_text("test", 0, 0).lines() {
+        let tenants = Tenants::new(Some(&"a:k".parse().unwrap()));
+        for line in metrics.to_text("test", (0, 0), &tenants).into_string().lines() {
             let is_sample = line
                 .split_once("} ")
                 .is_some_and(|(name, value)| name.contains('{') && value.parse::<f64>().is_ok());

@@ -1,20 +1,17 @@
 //! The clock, the sockets and the process: what the rest takes from here, and simulations replace.
 
+mod listener;
+mod stream;
+
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::time::{ClockId, clock_gettime};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// How many connections may wait to be accepted. A burst that finds no room costs its clients a
-/// second, the first retransmission of a SYN (RFC 6298, 2).
-const BACKLOG: u32 = 4096;
-/// What the kernel may hold for a client that does not read, in bytes; it doubles the figure for its
-/// own book-keeping (socket(7)). Unset it grows to megabytes.
-const SEND_BUFFER_BYTES: u32 = 256 << 10;
+pub use self::listener::Listener;
+pub(crate) use self::stream::Stream;
 
 /// Instants as whole nanoseconds since the server's start, and as the clock that other processes of
 /// this machine read (`CLOCK_MONOTONIC`).
@@ -97,62 +94,4 @@ pub fn raise_open_files() -> io::Result<u64> {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     }
     Ok(hard)
-}
-
-/// A socket that accepts connections, 4096 of which may wait to be accepted.
-///
-/// # Examples
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> std::io::Result<()> {
-/// let listener = streaming_server::Listener::bind(([127, 0, 0, 1], 0).into())?;
-/// assert_ne!(0, listener.address()?.port());
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug)]
-pub struct Listener(TcpListener);
-
-impl Listener {
-    /// Listens on an address; port 0 takes a free one. Call it within a tokio runtime.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel says: the address is in use, or is not of this machine.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-        socket.bind(address)?;
-        Ok(Self(socket.listen(BACKLOG)?))
-    }
-
-    /// Where it listens.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel says.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-
-    pub(crate) async fn accept(&self) -> io::Result<TcpStream> {
-        loop {
-            let stream = match self.0.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-                Err(error) => return Err(error),
-            };
-            // A token is smaller than a packet: it must not wait for the acknowledgment of the one
-            // before it (RFC 896), which the other side delays by 40 ms. Refused, the client has gone.
-            if stream.set_nodelay(true).is_ok() {
-                return Ok(stream);
-            }
-        }
-    }
 }

@@ -1,12 +1,15 @@
 //! The server: what is shared by all its connections, from start to drain.
 
 mod accept;
+mod admit;
 mod collect;
 mod connection;
 mod generate;
 mod generation;
 mod keeper;
+mod relayed;
 mod route;
+mod socket;
 mod upload;
 
 use std::future::Future;
@@ -19,13 +22,17 @@ use memory::Budget;
 use self::accept::Acceptor;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::generation::{Generation, Sent};
+pub(crate) use self::relayed::Relayed;
 use crate::admission::Admission;
+use crate::cors::Cors;
 use crate::engine::{Engine, Factory};
 use crate::metrics::Metrics;
-use crate::options::Options;
+use crate::options::{Options, RelayOptions};
+use crate::relay::Relay;
 use crate::runner::Runner;
 use crate::seam::{self, Clock, Listener};
 use crate::sync::{AtomicU64, Ordering};
+use crate::tenants::Tenants;
 
 /// How often it is looked whether there is a runner yet.
 const READY_PERIOD: Duration = Duration::from_millis(1);
@@ -43,12 +50,31 @@ pub struct Server {
     core: Arc<Core>,
 }
 
+/// Where tokens come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Runner(Engine),
+    Relay(Arc<Relay>),
+}
+
+impl Source {
+    /// Whether it makes sense to ask for tokens.
+    pub(crate) fn is_ready(&self) -> bool {
+        match self {
+            Self::Runner(engine) => engine.is_ready(),
+            Self::Relay(relay) => relay.is_ready(),
+        }
+    }
+}
+
 /// What every connection has to do with.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) options: Options,
-    pub(crate) engine: Engine,
+    pub(crate) source: Source,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) tenants: Tenants,
+    pub(crate) cors: Cors,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
     /// Bodies of requests, and replies that are not streamed.
@@ -68,6 +94,17 @@ impl Core {
         self.drawn.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// What `GET /metrics` says.
+    fn metrics_text(&self) -> String {
+        let counts = self.admission.counts();
+        let model = self.options.models.first().map_or("", String::as_str);
+        let mut text = self.metrics.to_text(model, counts, &self.tenants);
+        if let Source::Relay(relay) = &self.source {
+            relay.write(&mut text);
+        }
+        text.into_string()
+    }
+
     /// The name of a request, among those of all servers.
     pub(crate) fn id_of(&self, request: u64) -> String {
         format!("{:016x}{request:08x}", self.instance)
@@ -82,6 +119,8 @@ pub enum StartError {
     NoModel,
     /// There is no thread for the runner.
     Thread(io::Error),
+    /// What is wrong with the upstreams.
+    Upstream(String),
 }
 
 impl std::fmt::Display for StartError {
@@ -89,6 +128,7 @@ impl std::fmt::Display for StartError {
         match self {
             Self::NoModel => f.write_str("no model is named; give at least one"),
             Self::Thread(_) => f.write_str("the system has no thread for the runner"),
+            Self::Upstream(what) => f.write_str(what),
         }
     }
 }
@@ -96,7 +136,7 @@ impl std::fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::NoModel => None,
+            Self::NoModel | Self::Upstream(_) => None,
             Self::Thread(error) => Some(error),
         }
     }
@@ -129,9 +169,28 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let factory: Factory = Arc::new(move || Box::new(runner()));
         let engine = Engine::start(factory, clock, &metrics).map_err(StartError::Thread)?;
+        Ok(Self::new(options, Source::Runner(engine), clock, metrics))
+    }
+
+    /// Passes requests on to upstreams instead of a runner, and their replies back as they come. Where
+    /// no model is named, each is passed on.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Upstream`] when an upstream is none, or there is none.
+    pub fn relay(options: Options, relay: &RelayOptions) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let relay = Relay::new(&options, relay, clock).map_err(StartError::Upstream)?;
+        Ok(Self::new(options, Source::Relay(Arc::new(relay)), clock, Arc::default()))
+    }
+
+    fn new(options: Options, source: Source, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        let tenants = Tenants::new(options.keys.as_ref());
         let core = Core {
-            engine,
-            admission: Arc::new(Admission::new(&options, clock)),
+            source,
+            admission: Arc::new(Admission::new(&options, &tenants, clock)),
+            tenants,
+            cors: Cors::new(&options.cors_origins),
             metrics,
             clock,
             held: Budget::new(options.held_bytes_max),
@@ -141,16 +200,16 @@ impl Server {
             started_unix_s: seam::unix_seconds(),
             options,
         };
-        Ok(Self { core: Arc::new(core) })
+        Self { core: Arc::new(core) }
     }
 
-    /// Waits until there is a runner to take requests. They may come before: they wait.
+    /// Waits until there is a runner, or an upstream, to take requests. They may come before: they wait.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
     pub async fn ready(&self) {
-        while !self.core.engine.is_ready() {
+        while !self.core.source.is_ready() {
             tokio::time::sleep(READY_PERIOD).await;
         }
     }
@@ -171,7 +230,6 @@ impl Server {
     /// What `GET /metrics` says.
     #[must_use]
     pub fn metrics(&self) -> String {
-        let (running, waiting) = self.core.admission.counts();
-        self.core.metrics.to_text(&self.core.options.models[0], running, waiting)
+        self.core.metrics_text()
     }
 }

@@ -6,11 +6,13 @@
 mod check;
 mod error;
 mod fields;
+mod glance;
 mod reply;
 mod request;
 
 pub use self::check::{Ask, CHOICES_MAX, STOP_BYTES_MAX, STOPS_MAX};
 pub use self::error::ApiError;
 pub use self::fields::{Content, Prompt, Prompts, Strings};
+pub(crate) use self::glance::Glance;
 pub use self::reply::{ChatMessage, Choice, Model, Models, Reply, Usage};
 pub use self::request::{GenerateRequest, Logprobs, Message, Part, StreamOptions};

@@ -71,7 +71,7 @@ impl Pace {
         self.0.extend(rate);
     }
 
-    fn usual(&self) -> Option<f64> {
+    pub(super) fn usual(&self) -> Option<f64> {
         let mut rates: Vec<_> = self.0.iter().copied().collect();
         rates.sort_unstable_by(f64::total_cmp);
         rates.get(rates.len() / 2).copied().filter(|_| USUAL_PARTS_MIN <= rates.len())

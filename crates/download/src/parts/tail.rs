@@ -3,8 +3,12 @@
 
 use std::time::Duration;
 
-use super::flight::{InFlight, YOUNG};
+use super::flight::{InFlight, youth};
 use super::{Next, Parts};
+
+/// A rest is asked for a second time when that would bring it so much sooner: those that are as fast as usual
+/// would only share their link with their own repetition.
+const HEDGE_GAIN: f64 = 2.0;
 
 impl Parts {
     /// Everything within the lag is drawn. Where the hash has come as far as the bytes, the part at the
@@ -15,41 +19,57 @@ impl Parts {
             return None;
         }
         let min = self.options.part_bytes_min.max(1);
+        let youth = youth(self.round_trip);
         let mut parts = self.flights.values_mut();
-        let part = parts.find(|part| part.at <= frontier && frontier < part.end && !part.hedged)?;
-        if part.is_young(now) || part.time_left(now) < YOUNG {
+        let holds_up = |part: &&mut InFlight| part.at <= frontier && frontier < part.end;
+        let part = parts.find(|part| holds_up(part) && part.may_be_hedged())?;
+        if part.is_young(now, youth) || part.time_left(now) < youth {
             return None;
         }
-        if 2 * min <= part.missing() {
+        if part.repeats == 0 && 2 * min <= part.missing() {
             let (middle, end) = (part.at + part.missing().div_ceil(2), part.end);
             part.end = middle;
-            return Some(self.fetch(middle, end, false, now));
+            return Some(self.fetch(middle, end, 0, now));
         }
         part.hedged = true;
-        let (at, end) = (part.at, part.end);
-        Some(self.fetch(at, end, true, now))
+        let (at, end, repeats) = (part.at, part.end, part.repeats + 1);
+        Some(self.fetch(at, end, repeats, now))
     }
 
     /// Takes half of what the part with the most left still lacks.
     pub(super) fn steal(&mut self, now: Duration) -> Option<Next> {
         let min = self.options.part_bytes_min.max(1);
-        let victim = self.flights.values_mut().filter(|part| !part.hedged);
+        let soon = self.soon();
+        let victim = self.flights.values_mut().filter(|part| !part.hedged && part.repeats == 0);
         let victim = victim.max_by_key(|part| part.missing())?;
-        if victim.missing() < 2 * min {
+        if victim.missing() < 2 * min || victim.time_left(now) < soon {
             return None;
         }
         let (middle, end) = (victim.at + victim.missing().div_ceil(2), victim.end);
         victim.end = middle;
-        Some(self.fetch(middle, end, false, now))
+        Some(self.fetch(middle, end, 0, now))
     }
 
-    /// Repeats the rest of the part that will take longest; each part once, and none that is young.
+    /// What comes within two round trips comes before another could bring half of it: it would have to
+    /// connect and to ask.
+    fn soon(&self) -> Duration {
+        2 * self.round_trip
+    }
+
+    /// Repeats the rest of the part that will take longest, if it is not young. Each part is repeated once; a
+    /// repetition that turns out to be slow, too, once more.
     pub(super) fn hedge(&mut self, now: Duration) -> Option<Next> {
-        let late = |part: &&mut InFlight| !part.hedged && !part.is_young(now);
+        let (soon, youth) = (self.soon(), youth(self.round_trip));
+        let hardly_faster = self.usual_rate().map(|usual| usual / HEDGE_GAIN);
+        let late = |part: &&mut InFlight| {
+            part.may_be_hedged()
+                && !part.is_young(now, youth)
+                && soon.max(part.rest_at(hardly_faster)) <= part.time_left(now)
+        };
         let slowest = self.flights.values_mut().filter(late);
         let slowest = slowest.max_by_key(|part| part.time_left(now))?;
         slowest.hedged = true;
-        let (at, end) = (slowest.at, slowest.end);
-        Some(self.fetch(at, end, true, now))
+        let (at, end, repeats) = (slowest.at, slowest.end, slowest.repeats + 1);
+        Some(self.fetch(at, end, repeats, now))
     }
 }

@@ -60,6 +60,8 @@ impl Opened {
 const WAIT_MAX: Duration = Duration::from_millis(250);
 /// A part of this size at least: a request costs some hundred microseconds of both machines.
 const PART_BYTES_MIN: u64 = 1 << 20;
+/// The first parts where answers take their time: of 1 MiB the round trip would be a third (5 MB/s, 100 ms).
+const PART_BYTES_FAR: u64 = 4 << 20;
 /// A part of this size at most: what one failure may cost, and what a request costs is lost in it.
 const PART_BYTES_MAX: u64 = 64 << 20;
 /// How far parts run ahead of the hash where answers come at once: so little that frames can be hashed from
@@ -306,6 +308,7 @@ impl<'a> Receiver<'a> {
     /// Fits parts and lag to what the last parts have taught.
     fn fit_parts(&self, parts: &mut Parts) {
         let lag_bytes = self.lag_bytes();
+        parts.set_round_trip(self.asker.round_trip());
         if let Some(part_bytes) = self.options.part_bytes {
             parts.set_part_bytes(part_bytes);
             return parts.set_lag_bytes(lag_bytes.max(2 * part_bytes));
@@ -315,7 +318,9 @@ impl<'a> Receiver<'a> {
         let streams = self.site.connections.limit() as u64;
         let rate = parts.usual_rate().map(|rate| rate as u64);
         let chunks = rate.and_then(|rate| sizer.size(lag_bytes, streams, Some(rate)));
-        parts.set_part_bytes(chunks.map_or(PART_BYTES_MIN, |chunks| chunks.bytes));
+        let first_bytes =
+            if NEAR <= self.asker.round_trip() { PART_BYTES_FAR } else { PART_BYTES_MIN };
+        parts.set_part_bytes(chunks.map_or(first_bytes, |chunks| chunks.bytes));
     }
 
     async fn connections(&self, shared: &Shared<'_>, first: Option<First>) -> Result<(), Stopped> {

@@ -5,3 +5,4 @@
 mod commands;
 mod schema;
 mod stream;
+mod vision;

@@ -11,6 +11,9 @@ const BATCHES_MIN: usize = 4;
 /// Samples in a batch at least; a quarter of those in flight where that is more.
 const BATCH_SAMPLES_MIN: usize = 4;
 
+/// Where so many samples are due and hardly any have come, that is no chance.
+const SAMPLES_DUE_MIN: f64 = 16.0;
+
 /// A mean rate and how far it may be off.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Goodput {
@@ -35,6 +38,9 @@ pub(super) struct Epoch {
     batch_samples: usize,
     latest: Moment,
     measured: Duration,
+    /// What all samples have brought, also those that began before; and how many they are.
+    brought: f64,
+    samples: usize,
     batches: Vec<Batch>,
 }
 
@@ -54,11 +60,15 @@ impl Epoch {
             batch_samples: 0,
             latest: began,
             measured: Duration::ZERO,
+            brought: 0.0,
+            samples: 0,
             batches: Vec::new(),
         }
     }
 
     pub(super) fn observe(&mut self, sample: Sample, limit: usize) {
+        self.brought += sample.amount as f64;
+        self.samples += 1;
         if sample.begun < self.began {
             return;
         }
@@ -67,8 +77,7 @@ impl Epoch {
             return;
         }
         self.latest = self.latest.max(sample.finished);
-        // Those that ended together with this one may not have been replaced yet.
-        let is_saturated = limit <= sample.in_flight + limit.div_ceil(4);
+        let is_saturated = Self::is_saturated(sample, limit);
         let Some(batch_began) = self.batch_began.filter(|_| is_saturated) else {
             // The clock starts with a sample that ends: what it brought was brought before.
             self.start_batch(is_saturated);
@@ -82,6 +91,12 @@ impl Epoch {
             self.measured += elapsed;
             self.start_batch(true);
         }
+    }
+
+    /// Whether the limit is what held goodput back. Those that ended together with this one may not have been
+    /// replaced yet.
+    pub(super) fn is_saturated(sample: Sample, limit: usize) -> bool {
+        limit <= sample.in_flight + limit.div_ceil(4)
     }
 
     /// The goodput so far, once there is enough to speak of. (A ratio of sums: a mean of the rates would
@@ -99,6 +114,15 @@ impl Epoch {
         let n = n_batches as f64;
         let error = (squares * n / (n - 1.0)).sqrt() / seconds;
         Some(Goodput { mean, error, n_batches })
+    }
+
+    /// What everything that has ended since the limit was set brought per second, also what began before;
+    /// once at a rate of `usual` more than a few samples should have ended.
+    pub(super) fn at_most(&self, usual: f64, now: Moment, epoch_min: Duration) -> Option<f64> {
+        let elapsed = now.saturating_since(self.began);
+        let due = usual * elapsed.as_secs_f64() * self.samples as f64;
+        let is_due = SAMPLES_DUE_MIN * self.brought <= due;
+        (epoch_min <= elapsed && is_due).then(|| self.brought / elapsed.as_secs_f64())
     }
 
     fn start_batch(&mut self, is_saturated: bool) {

@@ -17,6 +17,9 @@ const NEAR_BEST: f64 = 0.95;
 /// A raised limit has made goodput collapse when less than this share of it is left.
 const COLLAPSED: f64 = 0.6;
 
+/// No doubt about a collapse where less than this share is left.
+const COLLAPSED_SURELY: f64 = 0.25;
+
 /// Settled goodput below this share of what it was means that the capacity is another.
 const DROPPED: f64 = 0.75;
 
@@ -28,8 +31,10 @@ const CEILING_LASTS: u32 = 4096;
 /// during the collapse still has to end.
 const RECOVERY_MAX: u32 = 4;
 
-/// No measurement counts whose standard error is a larger share of its mean.
+/// No measurement counts whose standard error is a larger share of its mean; on the way up, where a double
+/// limit is told from a useless one, less will do.
 const ERROR_MAX: f64 = 0.02;
+const CLIMB_ERROR_MAX: f64 = 0.04;
 
 /// Batches after which a measurement ends, however noisy; and where a step away from the settled limit
 /// is judged, which is the least difference there is.
@@ -52,9 +57,11 @@ pub(super) struct Search {
     /// The best goodput that this search has seen, and what is near enough to it.
     peak: f64,
     /// The greatest limit known to be worse than `best` for being too low; `None` if unknown.
-    below: Option<usize>,
-    /// Lower limits have been tried, or half the best has been seen to be far worse: it is no collapse
-    /// that this search has begun in.
+    below: Option<Level>,
+    /// Collapses that this search has seen.
+    collapses: u32,
+    /// Lower limits have been tried, or half the best has been seen to be far worse, or a collapse above has
+    /// been seen and left: it is no collapse that this search has begun in.
     surveyed: bool,
     /// What the next climb adds to the best.
     stride: usize,
@@ -78,11 +85,13 @@ enum Goal {
     /// Try a higher limit, as long as it pays.
     Climb,
     /// Back at the best after a collapse: has goodput recovered?
-    Recover { beyond: usize, tries: u32 },
+    Recover { beyond: usize, tries: u32, sure: bool },
     /// Narrow down between the best and a limit that was no better.
     SearchUp { beyond: usize },
+    /// Earn for a while at the best, before more is risked.
+    Earn { beyond: usize, measured: u32, drops: u32 },
     /// Narrow down between a limit that is too low and the best.
-    SearchDown { below: usize },
+    SearchDown,
     /// Halve the limit down to the least: only so is a collapse left that lasts until the limit is far
     /// below the knee. Goodput has risen by it since `from`.
     Descend { from: Option<usize> },
@@ -117,6 +126,7 @@ impl Search {
             best: Level { limit: start, goodput: 0.0 },
             peak: 0.0,
             below: None,
+            collapses: 0,
             surveyed: false,
             stride: start,
             rises: false,
@@ -142,9 +152,10 @@ impl Search {
         match self.goal {
             Goal::Begin => self.begin(tried),
             Goal::Climb => self.climbed(tried),
-            Goal::Recover { beyond, tries } => self.recovered(tried, beyond, tries),
+            Goal::Recover { beyond, tries, sure } => self.recovered(tried, beyond, (tries, sure)),
             Goal::SearchUp { beyond } => self.searched_up(tried, beyond),
-            Goal::SearchDown { below } => self.searched_down(tried, below),
+            Goal::Earn { beyond, measured, drops } => self.earned(tried, beyond, measured, drops),
+            Goal::SearchDown => self.searched_down(tried),
             Goal::Descend { from } => self.descended(tried, from),
             Goal::Hold(watch) => self.held(tried, watch),
             Goal::LookUp { patience, seen } => self.looked_up(tried, patience, seen),
@@ -160,17 +171,29 @@ impl Search {
         let borders = match self.goal {
             Goal::Begin => [0.0, 0.0],
             Goal::Climb | Goal::SearchUp { .. } | Goal::LookUp { .. } => [gain, COLLAPSED * best],
-            Goal::Recover { .. } | Goal::Hold(_) => [DROPPED * best, 0.0],
-            Goal::SearchDown { .. } | Goal::LookDown { .. } => [near, 0.0],
+            Goal::Recover { .. } | Goal::Earn { .. } | Goal::Hold(_) => [DROPPED * best, 0.0],
+            Goal::SearchDown | Goal::LookDown { .. } => [near, 0.0],
             Goal::Descend { .. } => [near, (1.0 + GAIN_MIN) * best],
         };
         let apart = |border: &f64| ERRORS_APART * goodput.error <= (goodput.mean - border).abs();
-        let is_good = goodput.error <= ERROR_MAX * goodput.mean;
+        let error_max = match self.goal {
+            Goal::Begin | Goal::Climb => CLIMB_ERROR_MAX,
+            _ => ERROR_MAX,
+        };
+        let is_good = goodput.error <= error_max * goodput.mean;
         let batches_max = match self.goal {
             Goal::LookUp { .. } | Goal::LookDown { .. } => LOOK_BATCHES_MAX,
             _ => BATCHES_MAX,
         };
         batches_max <= goodput.n_batches || (is_good && borders.iter().all(apart))
+    }
+
+    /// The goodput before the limit was raised, and below which it has surely collapsed since.
+    pub(super) fn collapse_floor(&self) -> Option<(f64, f64)> {
+        let is_raised =
+            matches!(self.goal, Goal::Climb | Goal::SearchUp { .. } | Goal::LookUp { .. });
+        let usual = self.best.goodput;
+        is_raised.then_some((usual, COLLAPSED_SURELY * usual))
     }
 
     fn begin(&mut self, tried: Level) {
@@ -208,21 +231,27 @@ impl Search {
     fn no_better_at(&mut self, tried: Level) {
         if tried.goodput < COLLAPSED * self.best.goodput {
             self.ceiling = Some((tried.limit, CEILING_LASTS));
-            let recover = Goal::Recover { beyond: tried.limit, tries: 1 };
+            self.collapses += 1;
+            let sure = tried.goodput < COLLAPSED_SURELY * self.best.goodput;
+            let recover = Goal::Recover { beyond: tried.limit, tries: 1, sure };
             return self.aim(recover, self.best.limit);
         }
         self.peak = self.peak.max(tried.goodput);
         self.search_up(tried.limit);
     }
 
-    fn recovered(&mut self, tried: Level, beyond: usize, tries: u32) {
+    fn recovered(&mut self, tried: Level, beyond: usize, (tries, sure): (u32, bool)) {
         if DROPPED * self.best.goodput <= tried.goodput {
-            return self.search_up(beyond);
+            self.surveyed |= sure;
+            return match self.collapses {
+                0 | 1 => self.search_up(beyond),
+                _ => self.goal = Goal::Earn { beyond, measured: 0, drops: 0 },
+            };
         }
         if RECOVERY_MAX <= tries {
             return self.descend(tried);
         }
-        self.goal = Goal::Recover { beyond, tries: tries + 1 };
+        self.goal = Goal::Recover { beyond, tries: tries + 1, sure };
     }
 
     fn search_up(&mut self, beyond: usize) {
@@ -244,21 +273,32 @@ impl Search {
     /// Looks for a lower limit that is nearly as good.
     fn search_down(&mut self) {
         let limit = self.best.limit;
-        match self.below {
+        match self.too_low() {
             _ if !self.surveyed && self.min < limit => self.halve(limit, None),
             Some(below) if step(limit) < limit - below => {
-                self.aim(Goal::SearchDown { below }, usize::midpoint(below, limit));
+                self.aim(Goal::SearchDown, usize::midpoint(below, limit));
             }
             _ => self.hold(PATIENCE_MIN, true),
         }
     }
 
-    fn searched_down(&mut self, tried: Level, below: usize) {
+    /// The greatest limit below the best that is known to be too low. Each one in flight brings no more at a
+    /// higher limit than at a lower one, so where `below` brought little, a little more brings little more.
+    fn too_low(&self) -> Option<usize> {
+        let below = self.below?;
+        let each = below.goodput / below.limit as f64;
+        let least = (1.0 - ERROR_MAX) * NEAR_BEST * self.best.goodput / each;
+        // A limit below `least` cannot be near the best.
+        let too_low = (least.ceil() as usize).saturating_sub(1);
+        Some(too_low.clamp(below.limit, self.best.limit.max(below.limit)))
+    }
+
+    fn searched_down(&mut self, tried: Level) {
         if self.is_near_best(tried) {
             self.best = tried;
             self.peak = self.peak.max(tried.goodput);
-        } else {
-            self.below = Some(below.max(tried.limit));
+        } else if self.below.is_none_or(|known| known.limit < tried.limit) {
+            self.below = Some(tried);
         }
         self.search_down();
     }
@@ -268,6 +308,7 @@ impl Search {
         self.best = tried;
         self.peak = tried.goodput;
         self.below = None;
+        self.collapses = 0;
         if tried.limit <= self.min {
             self.stride = 1;
             return self.climb();
@@ -287,7 +328,7 @@ impl Search {
             self.peak = self.peak.max(tried.goodput);
             self.below = None;
         } else {
-            self.below = self.below.or(Some(tried.limit));
+            self.below = self.below.or(Some(tried));
         }
         if self.min < tried.limit {
             return self.halve(tried.limit, from);
@@ -330,7 +371,7 @@ impl Search {
     }
 
     fn improve(&mut self, tried: Level) {
-        self.below = Some(self.best.limit);
+        self.below = Some(self.best);
         let is_sure = (1.0 + GAIN_SURE) * self.best.goodput < tried.goodput;
         self.surveyed |= is_sure && 2 * self.best.limit <= tried.limit;
         self.best = tried;
@@ -350,6 +391,7 @@ fn step(limit: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::settled::RISK_PAUSE;
     use super::*;
 
     /// Runs a search on an exact link and returns the limits that it tried until it settled.
@@ -358,7 +400,7 @@ mod tests {
         let mut search = Search::new(1, 64, start);
         let mut tried = Vec::new();
         while search.settled().is_none() {
-            assert!(tried.len() < 100, "never settles: {tried:?}");
+            assert!(tried.len() < 200, "never settles: {tried:?}");
             tried.push(search.limit());
             search.measured(link(search.limit()));
         }
@@ -383,5 +425,48 @@ mod tests {
             assert!(tried.len() <= 12, "{tried:?}");
             assert_eq!(Some(&1), tried.last());
         }
+    }
+
+    /// 12 at once are right, with more it collapses to a tenth.
+    fn collapse(limit: usize) -> f64 {
+        if limit <= 12 { limit as f64 } else { 1.2 }
+    }
+
+    #[test]
+    fn after_two_collapses_it_earns_before_it_risks_a_third() {
+        let mut search = Search::new(1, 64, 6);
+        let mut risked = Vec::new();
+        for k in 0..60 {
+            if 12 < search.limit() {
+                risked.push((k, search.limit()));
+            }
+            search.measured(collapse(search.limit()));
+        }
+        assert_eq!([(2, 24), (4, 18)], risked[..2]);
+        assert!(risked[2].0 - risked[1].0 > RISK_PAUSE, "{risked:?}");
+    }
+
+    #[test]
+    fn a_collapse_above_that_was_left_is_no_reason_to_halve() {
+        let tried = tries(6, collapse);
+        assert!(tried.iter().all(|&limit| 6 <= limit), "{tried:?}");
+        assert_eq!(Some(&12), tried.last());
+    }
+
+    #[test]
+    fn what_was_measured_too_high_is_no_collapse() {
+        let mut search = Search::new(1, 20, 4);
+        while search.settled().is_none() {
+            search.measured(search.limit() as f64 * 1.3);
+        }
+        for _ in 0..20 {
+            search.measured(search.limit() as f64);
+            assert!(19 <= search.limit(), "{}", search.limit());
+        }
+    }
+
+    #[test]
+    fn where_each_brings_the_same_only_what_may_be_near_the_best_is_tried() {
+        assert_eq!(vec![4, 8, 16, 32, 64, 61, 64], tries(4, knee(64)));
     }
 }

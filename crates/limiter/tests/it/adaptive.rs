@@ -189,6 +189,23 @@ fn it_stays_below_a_collapse() {
     }
 }
 
+/// To measure a collapse as well as everything else would take as many samples, which are rare in one.
+#[test]
+fn a_collapse_is_left_within_the_shortest_measurement() {
+    let mut simulation = Simulation::new(Link::Collapses(12), 12, 0.1, 7);
+    let mut above = Duration::ZERO;
+    let end = at(0).saturating_add(Duration::from_secs(10));
+    while simulation.now < end {
+        let (before, limit) = (simulation.now, simulation.controller.limit());
+        simulation.step();
+        if 12 < limit {
+            above += simulation.now.saturating_since(before);
+        }
+    }
+    // Three attempts, of 250 ms and the time of a sample each.
+    assert!(above < Duration::from_millis(1200), "{above:?}");
+}
+
 #[test]
 fn it_leaves_a_collapse_that_lasts() {
     for knee in [4, 10, 17, 40] {

@@ -9,17 +9,17 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::connection::Socket;
 use super::keeper::Keeper;
 use super::route::answer;
-use super::{Connection, Core, Ended};
+use super::socket::Socket;
+use super::{Connection, Core, Ended, Source};
 use crate::arena::Arena;
 use crate::body::FramePool;
+use crate::guard::HEAD_BYTES_MAX;
 use crate::handover::{Failure, Outlet, Steps};
-use crate::seam::Listener;
+use crate::seam::{Listener, Stream};
 use crate::sync::Mutex;
 
 /// How long no connection is accepted when the system has no room for one.
@@ -28,9 +28,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// What hyper may hold of a connection, either way.
 const BUFFER_BYTES: usize = 64 << 10;
-/// The largest head of a request, in bytes: as nginx has it by default (`large_client_header_buffers`).
-const HEAD_BYTES_MAX: usize = 32 << 10;
-
 /// What the connections of one listener share.
 #[derive(Debug)]
 pub(crate) struct Local {
@@ -59,6 +56,9 @@ impl Acceptor {
         let mut helpers = JoinSet::new();
         helpers.spawn(deliver(Arc::clone(&local.outlet)));
         helpers.spawn(Keeper::new(&local).keep());
+        if let Source::Relay(relay) = &core.source {
+            relay.watch(&mut helpers);
+        }
         Self { local, listener, tasks: JoinSet::new(), helpers }
     }
 
@@ -77,7 +77,7 @@ impl Acceptor {
     }
 
     /// Serves a connection; none where the system had no room for one.
-    async fn accept(&mut self, stream: Option<TcpStream>) {
+    async fn accept(&mut self, stream: Option<Stream>) {
         let Some(stream) = stream else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             return;
@@ -125,14 +125,14 @@ impl Acceptor {
 }
 
 /// Says so before the connection is closed. Whoever does not read it sees a closed connection.
-fn refuse(stream: &TcpStream) {
+fn refuse(stream: &Stream) {
     let reply = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
                   Content-Length: 0\r\n\r\n";
     let _ = stream.try_write(reply);
 }
 
 /// Serves one connection to its end.
-async fn serve(local: Arc<Local>, stream: TcpStream) {
+async fn serve(local: Arc<Local>, stream: Stream) {
     let core = &local.core;
     let connection = Arc::new(Connection::new(core.clock, &core.metrics));
     let _entry = Entry::new(&local, &connection);
@@ -145,7 +145,8 @@ async fn serve(local: Arc<Local>, stream: TcpStream) {
     http.timer(TokioTimer::new())
         .header_read_timeout(core.options.header_timeout)
         .max_buf_size(BUFFER_BYTES)
-        .max_header_size(HEAD_BYTES_MAX)
+        // The guard has looked at its length already.
+        .max_header_size(2 * HEAD_BYTES_MAX)
         // One buffer, written at once: pieces are small, and copying them is cheaper than a list.
         .writev(false);
     connection.drive(http.serve_connection(socket, service)).await;

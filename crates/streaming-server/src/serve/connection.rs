@@ -1,18 +1,16 @@
-//! One connection: its socket, and what is known about it from outside.
+//! One connection: what is known about it from outside.
 
 use std::future::poll_fn;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::HttpService;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
+use super::socket::Socket;
 use crate::body::Body;
+use crate::guard::Fault;
 use crate::metrics::Metrics;
 use crate::seam::Clock;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
@@ -31,6 +29,10 @@ pub(crate) struct Connection {
     emitted_ns: AtomicU64,
     cut: AtomicBool,
     draining: AtomicBool,
+    /// How many requests were answered.
+    requests: AtomicU64,
+    /// What is wrong with the request of this number, the last one.
+    refused: Mutex<Option<(u64, Fault)>>,
     /// Wakes the connection's task.
     waker: Mutex<Option<Waker>>,
 }
@@ -44,6 +46,8 @@ impl Connection {
             emitted_ns: AtomicU64::new(NEVER),
             cut: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            refused: Mutex::new(None),
             waker: Mutex::new(None),
         }
     }
@@ -72,6 +76,17 @@ impl Connection {
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
         self.wake();
+    }
+
+    /// The request of this number, counted from 1, is not to be served.
+    pub(super) fn refuse(&self, number: u64, fault: Fault) {
+        *self.refused.lock() = Some((number, fault));
+    }
+
+    /// Counts a request; returns what is wrong with it, if that is known.
+    pub(super) fn next_request(&self) -> Option<Fault> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        self.refused.lock().filter(|refused| refused.0 == number).map(|refused| refused.1)
     }
 
     fn wake(&self) {
@@ -103,7 +118,12 @@ impl Connection {
         .await;
     }
 
-    fn on_written(&self) {
+    /// Whether it is to be closed.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn on_written(&self) {
         if self.blocked_ns.load(Ordering::Relaxed) != NEVER {
             self.blocked_ns.store(NEVER, Ordering::Relaxed);
         }
@@ -115,61 +135,9 @@ impl Connection {
         }
     }
 
-    fn on_blocked(&self) {
+    pub(super) fn on_blocked(&self) {
         if self.blocked_ns.load(Ordering::Relaxed) == NEVER {
             self.blocked_ns.store(self.clock.now_ns().max(1), Ordering::Relaxed);
         }
-    }
-}
-
-/// A socket that notes when the kernel takes nothing more.
-#[derive(Debug)]
-pub(crate) struct Socket {
-    stream: TokioIo<TcpStream>,
-    connection: Arc<Connection>,
-}
-
-impl Socket {
-    pub(super) fn new(stream: TcpStream, connection: &Arc<Connection>) -> Self {
-        Self { stream: TokioIo::new(stream), connection: Arc::clone(connection) }
-    }
-}
-
-impl Read for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl Write for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if self.connection.cut.load(Ordering::Relaxed) {
-            // What the kernel still holds for this client is thrown away with the connection.
-            let _ = self.stream.inner().set_zero_linger();
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        match &written {
-            Poll::Ready(Ok(_)) => self.connection.on_written(),
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.connection.on_blocked(),
-        }
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -11,14 +11,16 @@ use hyper::{Request, Response, StatusCode};
 use memory::Reservation;
 
 use super::accept::Local;
+use super::admit::{Cost, admit, take_request};
 use super::generation::{Generation, Order, Visit};
 use super::{Connection, Core, collect, upload};
-use crate::admission::{Entry, Permit, Refusal};
 use crate::body::{Body, FaultyBody, StreamBody};
+use crate::engine::Engine;
 use crate::fault::Fault;
 use crate::render::{Api, Format, Renderer, Shape, Template, error_of};
 use crate::runner::Sequence;
 use crate::seam::unix_seconds;
+use crate::tenants::Tenant;
 use crate::wire::{ApiError, Ask, Prompt, Usage};
 
 /// When a refused request may be worth another attempt.
@@ -30,27 +32,38 @@ const FAULT: HeaderName = HeaderName::from_static("x-fault");
 const TIMESTAMPS: HeaderName = HeaderName::from_static("x-stream-timestamps");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// Whose request it is, and where the reply goes.
+pub(super) struct Caller {
+    pub(super) connection: Arc<Connection>,
+    pub(super) tenant: Arc<Tenant>,
+    /// The request's number.
+    pub(super) number: u64,
+}
+
 /// Serves a request for tokens.
 ///
 /// The head of a stream is sent with its first token, so that whatever goes wrong before has a status.
 pub(super) async fn generate(
     local: &Arc<Local>,
-    connection: Arc<Connection>,
+    engine: &Engine,
+    Caller { connection, tenant, number }: Caller,
     api: Api,
-    number: u64,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, ApiError> {
     let core = &local.core;
     let mut visit = Visit::begin(core);
+    take_request(core, &tenant).inspect_err(|_| visit.end())?;
     let (parts, body) = request.into_parts();
     let prepared = prepare(core, api, &parts, body).await;
     let (ask, model, held, fault) = prepared.inspect_err(|_| {
         visit.end();
         core.metrics.refused_invalid.add(1);
     })?;
-    let permit = admit(core, &ask).await.inspect_err(|_| visit.end())?;
-    let usage =
-        Usage { prompt_tokens: ask.prompts.iter().map(Prompt::tokens).sum(), completion_tokens: 0 };
+    let prompt_tokens = ask.prompts.iter().map(Prompt::tokens).sum();
+    let tokens_max = ask.tokens_max.saturating_mul(ask.choices() as u64);
+    let cost = Cost { prompt_tokens, tokens_max, priority: ask.priority };
+    let permit = admit(core, &tenant, cost).await.inspect_err(|_| visit.end())?;
+    let usage = Usage { prompt_tokens, completion_tokens: 0 };
     core.metrics.prompt_tokens.add(usage.prompt_tokens);
     core.metrics.request_prompt_tokens.observe(usage.prompt_tokens);
     core.metrics.request_tokens_max.observe(ask.tokens_max);
@@ -66,7 +79,7 @@ pub(super) async fn generate(
         permit,
         visit,
     };
-    let mut generation = Generation::start(core, &local.outlet, number, order);
+    let mut generation = Generation::start(local, engine, number, order);
     if !streams {
         let told = collect::Told { api, id, model: &model, logprobs: shape.logprobs, usage, echo };
         return collect::collect(core, generation, told, choices).await;
@@ -104,7 +117,7 @@ async fn prepare(
 }
 
 /// JSON, or nothing said.
-fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
     if essence.trim().eq_ignore_ascii_case("application/json") {
@@ -137,29 +150,6 @@ fn model_of(core: &Core, asked: Option<&str>) -> Result<Arc<str>, ApiError> {
     let Some(asked) = asked else { return Ok(Arc::clone(&core.models[0])) };
     let model = core.models.iter().find(|model| &***model == asked);
     model.cloned().ok_or_else(|| ApiError::no_model(asked))
-}
-
-async fn admit(core: &Core, ask: &Ask) -> Result<Permit, ApiError> {
-    let prompt_tokens: u64 = ask.prompts.iter().map(Prompt::tokens).sum();
-    let tokens = ask.tokens_max.saturating_mul(ask.choices() as u64);
-    // Nobody has a key yet: all are one tenant.
-    let entry = Entry { key: Arc::from(""), class: 0, cost: prompt_tokens.saturating_add(tokens) };
-    let timeout = core.options.queue_timeout;
-    let admitted = core.admission.admit(entry, timeout).await;
-    admitted.map_err(|refusal| match refusal {
-        Refusal::Full => {
-            core.metrics.refused_overloaded.add(1);
-            ApiError::overloaded("too many requests wait; send the request later", RETRY_AFTER)
-        }
-        Refusal::TimedOut => {
-            core.metrics.refused_timeout.add(1);
-            ApiError::queue_timeout(timeout, RETRY_AFTER)
-        }
-        Refusal::Draining => {
-            core.metrics.refused_draining.add(1);
-            ApiError::draining()
-        }
-    })
 }
 
 fn shape_of(api: Api, ask: &Ask, headers: &HeaderMap) -> Shape {

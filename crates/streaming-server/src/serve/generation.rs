@@ -7,8 +7,10 @@ use std::sync::Arc;
 use memory::Reservation;
 
 use super::Core;
+use super::accept::Local;
 use crate::admission::Permit;
 use crate::arena::Id;
+use crate::engine::Engine;
 use crate::handover::{Command, Failure, Inbox, Outlet, Start, Stream};
 use crate::metrics::{Metrics, Phase};
 use crate::runner::{FinishReason, Sequence};
@@ -26,6 +28,15 @@ impl Visit {
     pub(super) fn begin(core: &Core) -> Self {
         let metrics = Arc::clone(&core.metrics);
         Self { metrics, phase: Phase::Queued, arrived_ns: core.clock.now_ns(), ended: false }
+    }
+
+    pub(super) fn set_phase(&mut self, phase: Phase) {
+        self.phase = phase;
+    }
+
+    /// How long it has been here.
+    pub(super) fn since_arrival_ns(&self, now_ns: u64) -> u64 {
+        now_ns.saturating_sub(self.arrived_ns)
     }
 
     /// It was answered.
@@ -83,7 +94,7 @@ pub(crate) struct Generation {
     last_ns: u64,
     visit: Visit,
     _held: Reservation,
-    _permit: Permit,
+    permit: Permit,
 }
 
 impl fmt::Debug for Generation {
@@ -94,17 +105,13 @@ impl fmt::Debug for Generation {
 
 impl Generation {
     /// Gives a request to the runner.
-    pub(super) fn start(
-        core: &Arc<Core>,
-        outlet: &Arc<Outlet>,
-        request: u64,
-        order: Order,
-    ) -> Self {
+    pub(super) fn start(local: &Local, engine: &Engine, request: u64, order: Order) -> Self {
+        let Local { core, outlet, .. } = local;
         let now_ns = core.clock.now_ns();
         let Order { sequences, stops, held, permit, mut visit } = order;
         core.metrics.queued.observe(now_ns.saturating_sub(visit.arrived_ns));
         visit.phase = Phase::Prefill;
-        let current = core.engine.current();
+        let current = engine.current();
         let backlog_bytes = core.options.backlog_bytes_max as u64;
         let stream = Arc::new(Stream::new(backlog_bytes, current.epoch, now_ns));
         let address = outlet.add(Arc::clone(&stream));
@@ -132,7 +139,7 @@ impl Generation {
             last_ns: 0,
             visit,
             _held: held,
-            _permit: permit,
+            permit,
         }
     }
 
@@ -166,6 +173,7 @@ impl Generation {
         if 0 < sent.tokens {
             self.tokens += sent.tokens;
             metrics.generation_tokens.add(sent.tokens);
+            self.permit.use_tokens(sent.tokens);
             metrics.tokens_per_write.observe(sent.tokens);
             metrics.backlog_bytes.observe(sent.cost_bytes);
             if self.first_ns == 0 {

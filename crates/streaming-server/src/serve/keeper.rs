@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::accept::Local;
+use super::{Core, Source};
 use crate::handover::Failure;
 use crate::seam::{nanoseconds, timer_now};
 
@@ -26,7 +27,7 @@ impl Keeper {
         let options = &local.core.options;
         let shortest = options.stall_timeout.min(options.keep_alive).min(options.runner_timeout);
         let period = (shortest / 4).clamp(PERIOD_MIN, PERIOD_MAX);
-        Self { local: Arc::clone(local), period, epoch: local.core.engine.epoch() }
+        Self { local: Arc::clone(local), period, epoch: epoch_of(&local.core) }
     }
 
     pub(super) async fn keep(mut self) {
@@ -50,8 +51,11 @@ impl Keeper {
                 core.metrics.stalled.add(1);
             }
         }
-        core.engine.replace_stuck(before(core.options.runner_timeout));
-        let epoch = core.engine.epoch();
+        core.admission.tick(core.metrics.generation_tokens.get());
+        if let Source::Runner(engine) = &core.source {
+            engine.replace_stuck(before(core.options.runner_timeout));
+        }
+        let epoch = epoch_of(core);
         let silent_since_ns = before(core.options.keep_alive);
         for stream in self.local.outlet.streams().iter() {
             if self.epoch < epoch && stream.epoch < epoch {
@@ -60,5 +64,13 @@ impl Keeper {
             stream.remind(silent_since_ns, now_ns);
         }
         self.epoch = epoch;
+    }
+}
+
+/// The number of the present runner.
+fn epoch_of(core: &Core) -> u64 {
+    match &core.source {
+        Source::Runner(engine) => engine.epoch(),
+        Source::Relay(_) => 0,
     }
 }

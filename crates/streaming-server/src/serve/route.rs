@@ -5,14 +5,20 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::accept::Local;
-use super::generate::generate;
-use super::{Connection, Core};
+use super::generate::{Caller, generate};
+use super::relayed::{pass, relay};
+use super::{Connection, Core, Source};
 use crate::body::Body;
+use crate::guard::Fault;
 use crate::render::Api;
+use crate::tenants::Tenant;
 use crate::wire::{ApiError, Models};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -32,16 +38,87 @@ pub(super) async fn answer(
     let id = id.cloned().unwrap_or_else(|| {
         HeaderValue::try_from(local.core.id_of(number)).expect("digits are visible")
     });
-    let reply = match route(&request) {
-        Ok(Route::Generate(api)) => {
-            Box::pin(generate(&local, connection, api, number, request)).await
+    let fault = connection.next_request();
+    let entered = fault.map_or_else(|| enter(&local.core, &request), |fault| Err(fault.into()));
+    let mut shared = HeaderMap::new();
+    local.core.cors.allow(request.headers(), &mut shared);
+    let reply = match entered {
+        Ok(Entered::Preflight(headers)) => Ok(preflight(headers)),
+        Ok(Entered::Route(Route::Generate(api), tenant)) => {
+            let caller = Caller { connection, tenant, number };
+            match &local.core.source {
+                Source::Runner(engine) => {
+                    Box::pin(generate(&local, engine, caller, api, request)).await
+                }
+                Source::Relay(to) => Box::pin(relay(&local, to, caller, request)).await,
+            }
         }
-        Ok(Route::Told(told)) => tell(&local.core, told, request.uri().path()),
+        Ok(Entered::Route(Route::Told(told), _)) => match &local.core.source {
+            Source::Relay(relay) if told.is_of_models() && local.core.models.is_empty() => {
+                Box::pin(pass(&local.core, relay, &request.into_parts().0)).await
+            }
+            _ => tell(&local.core, told, request.uri().path()),
+        },
         Err(error) => Err(error),
     };
     let mut reply = reply.unwrap_or_else(|error| refusal(&error));
+    reply.headers_mut().extend(shared);
     reply.headers_mut().insert(REQUEST_ID, id);
     Ok(reply)
+}
+
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> Self {
+        Self::refused(fault.status(), fault.message())
+    }
+}
+
+/// What is asked, by whom it may be.
+enum Entered {
+    Route(Route, Arc<Tenant>),
+    /// A browser asks whether it may ask.
+    Preflight(HeaderMap),
+}
+
+/// Where a request goes, and whose it is; keys are asked for where models are.
+fn enter(core: &Core, request: &Request<Incoming>) -> Result<Entered, ApiError> {
+    check_host(&core.options.allowed_hosts, request.headers())?;
+    let asks = request.method() == Method::OPTIONS;
+    if let Some(headers) = asks.then(|| core.cors.preflight(request.headers())).flatten() {
+        return Ok(Entered::Preflight(headers));
+    }
+    let route = route(request)?;
+    let tenant = match route {
+        Route::Generate(_) => core.tenants.of(request.headers()),
+        Route::Told(told) if told.is_of_models() => core.tenants.of(request.headers()),
+        Route::Told(_) => core.tenants.all().first(),
+    };
+    let tenant = tenant.ok_or_else(|| {
+        core.metrics.refused_key.add(1);
+        ApiError::no_key()
+    })?;
+    Ok(Entered::Route(route, Arc::clone(tenant)))
+}
+
+/// Whether a request is for us. The guard has seen that there is one `Host` at most, and a valid one.
+fn check_host(allowed: &[String], headers: &HeaderMap) -> Result<(), ApiError> {
+    if allowed.is_empty() {
+        return Ok(());
+    }
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let port = host.rfind(':').filter(|at| !host[*at..].contains(']'));
+    let name = &host[..port.unwrap_or(host.len())];
+    if allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(name)) {
+        return Ok(());
+    }
+    Err(ApiError::malformed("this server does not answer for this Host"))
+}
+
+fn preflight(headers: HeaderMap) -> Response<Body> {
+    let mut reply = Response::new(Body::whole(""));
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    *reply.headers_mut() = headers;
+    reply
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +131,12 @@ enum Told {
     Models,
     Model,
     Ping,
+}
+
+impl Told {
+    fn is_of_models(self) -> bool {
+        matches!(self, Self::Models | Self::Model)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,9 +185,7 @@ fn tell(core: &Core, told: Told, path: &str) -> Result<Response<Body>, ApiError>
             json(StatusCode::OK, format!("{{\"version\":\"{version}\"}}"))
         }
         Told::Metrics => {
-            let (running, waiting) = core.admission.counts();
-            let text = core.metrics.to_text(&core.options.models[0], running, waiting);
-            let mut reply = Response::new(Body::whole(text));
+            let mut reply = Response::new(Body::whole(core.metrics_text()));
             let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
             reply.headers_mut().insert(CONTENT_TYPE, kind);
             reply
@@ -117,14 +198,15 @@ fn tell(core: &Core, told: Told, path: &str) -> Result<Response<Body>, ApiError>
 fn health(core: &Core) -> Response<Body> {
     let (status, word) = if core.admission.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
-    } else if core.engine.is_ready() {
+    } else if core.source.is_ready() {
         (StatusCode::OK, "healthy")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "no_runner")
     };
     let (running, waiting) = core.admission.counts();
     let mut text = String::new();
-    let model = serde_json::Value::from(&*core.models[0]);
+    let model = core.models.first().map(|model| serde_json::Value::from(&**model));
+    let model = model.unwrap_or_default();
     let _ = write!(
         text,
         "{{\"status\":\"{word}\",\"model\":{model},\"running\":{running},\"waiting\":{waiting}}}"
@@ -151,6 +233,9 @@ fn refusal(error: &ApiError) -> Response<Body> {
         headers.insert(RETRY_AFTER_MS, millis.into());
         // Whole seconds, rounded up: whoever reads those alone shall not come early.
         headers.insert(RETRY_AFTER, millis.div_ceil(1000).into());
+    }
+    if error.status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if error.status == StatusCode::REQUEST_TIMEOUT || error.kind == "draining" {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -50,6 +50,8 @@ pub struct Ask {
     pub top_p: f32,
     /// What sampling is to begin with.
     pub seed: Option<i64>,
+    /// The class that it asks for; 0 is served first.
+    pub priority: u8,
 }
 
 impl Ask {
@@ -97,20 +99,30 @@ impl Ask {
 }
 
 fn parse(body: &[u8]) -> Result<GenerateRequest, ApiError> {
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(ApiError::malformed("the body is no JSON object"));
-    }
+    is_object(body)?;
     let mut json = serde_json::Deserializer::from_slice(body);
-    let request = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let message = error.inner().to_string();
-        match field(error.path()) {
-            Some(field) if error.inner().is_data() => ApiError::invalid(&field, message),
-            _ => ApiError::malformed(format!("the body is no JSON: {message}")),
-        }
-    })?;
+    let request =
+        serde_path_to_error::deserialize(&mut json).map_err(|error| field_error(&error))?;
     let end = json.end();
     end.map_err(|error| ApiError::malformed(format!("the body is no JSON: {error}")))?;
     Ok(request)
+}
+
+/// Whether a body may be a request at all: serde would take a list for one.
+pub(super) fn is_object(body: &[u8]) -> Result<(), ApiError> {
+    if body.trim_ascii_start().first() == Some(&b'{') {
+        return Ok(());
+    }
+    Err(ApiError::malformed("the body is no JSON object"))
+}
+
+/// What a client is told about a body that cannot be read.
+pub(super) fn field_error(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
+    let message = error.inner().to_string();
+    match field(error.path()) {
+        Some(field) if error.inner().is_data() => ApiError::invalid(&field, message),
+        _ => ApiError::malformed(format!("the body is no JSON: {message}")),
+    }
 }
 
 /// The field of the body that a path leads through.
@@ -158,6 +170,7 @@ fn check(request: GenerateRequest, prompts: Vec<Prompt>, tokens_max: u64) -> Res
         temperature: within("temperature", request.temperature.unwrap_or(1.0), 0.0..=2.0)?,
         top_p,
         seed: request.seed,
+        priority: request.priority.unwrap_or(0).clamp(0, 255) as u8,
     })
 }
 

@@ -82,10 +82,42 @@ impl ApiError {
         Self { allow: Some(allow), ..error }
     }
 
+    /// 401: a key is needed, and this is none.
+    #[must_use]
+    pub fn no_key() -> Self {
+        let message = "a key is needed: send `Authorization: Bearer` and one that is known here";
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
+    }
+
+    /// 429: the key has no more of its rate.
+    #[must_use]
+    pub fn rate_limited(what: &str, retry_after: Duration) -> Self {
+        let millis = retry_after.as_millis();
+        let message = format!("this key has no more {what} for {millis} ms");
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message);
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
     /// 500: not the client's fault.
     #[must_use]
     pub fn server(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
+    }
+
+    /// 502: no upstream has a reply that makes sense.
+    pub(crate) fn bad_gateway() -> Self {
+        let message = "no upstream could serve the request; send it again";
+        Self::new(StatusCode::BAD_GATEWAY, "server_error", message)
+    }
+
+    /// 503: all upstreams are left alone for a while.
+    pub(crate) fn no_upstream(retry_after: Duration) -> Self {
+        Self::overloaded("all upstreams fail; send the request later", retry_after)
+    }
+
+    /// 503: replies that are not streamed have to be held.
+    pub(crate) fn no_room_for_reply() -> Self {
+        Self::overloaded("there is no room for more replies", Duration::from_secs(1))
     }
 
     /// 503: too much at once.

@@ -54,6 +54,9 @@ pub struct GenerateRequest {
     pub frequency_penalty: Option<f32>,
     /// What sampling is to begin with.
     pub seed: Option<i64>,
+    /// The request's class, as vLLM has it: the lowest is served first. Its key's is the lowest that
+    /// it can have.
+    pub priority: Option<i64>,
 }
 
 /// The field `stream_options`.

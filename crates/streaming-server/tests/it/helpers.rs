@@ -31,7 +31,11 @@ pub(crate) fn serve<R: Runner + 'static>(
     options: Options,
     runner: impl Fn() -> R + Send + Sync + 'static,
 ) -> Served {
-    let server = Server::start(options, runner).unwrap();
+    serve_on(Server::start(options, runner).unwrap())
+}
+
+/// A server on a thread of its own, once it is ready.
+pub(crate) fn serve_on(server: Server) -> Served {
     let (stop, stopped) = oneshot::channel();
     let (told, address) = std::sync::mpsc::channel();
     let thread = std::thread::spawn({
@@ -40,9 +44,14 @@ pub(crate) fn serve<R: Runner + 'static>(
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {
                 let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-                server.ready().await;
-                told.send(listener.address().unwrap()).unwrap();
-                server.serve(listener, stopped).await
+                let address = listener.address().unwrap();
+                let serving = server.serve(listener, stopped);
+                let telling = async {
+                    server.ready().await;
+                    told.send(address).unwrap();
+                };
+                // Whether an upstream is there is found out while serving.
+                tokio::join!(serving, telling).0
             })
         }
     });

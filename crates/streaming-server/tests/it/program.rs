@@ -2,10 +2,13 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use testkit::TempDir;
 
 use crate::helpers::{Reply, request, texts, tokens};
 
@@ -22,6 +25,35 @@ fn start(args: &[&str]) -> (Child, String) {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     (child, line.trim().to_owned())
+}
+
+/// A running program that ends with its test.
+pub(crate) struct Program {
+    child: Child,
+    pub(crate) address: String,
+}
+
+pub(crate) fn start_program(args: &[&str]) -> Program {
+    let (child, line) = start(args);
+    let address = line.strip_prefix("listening on http://").unwrap().to_owned();
+    Program { child, address }
+}
+
+impl Program {
+    /// Its resident memory.
+    pub(crate) fn rss_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() << 10
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 fn signal(child: &Child, signal: Signal) {
@@ -106,4 +138,77 @@ fn wrong_usage_is_64_and_help_has_examples() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     assert_eq!(Some(1), run(&["--listen", &address]).status.code());
+}
+
+/// What a client on a socket in the file system is answered.
+fn ask_unix(path: &Path, request: &[u8]) -> Reply {
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.write_all(request).unwrap();
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).unwrap();
+    Reply::parse(&reply)
+}
+
+#[test]
+fn a_socket_in_the_file_system_serves_and_goes_with_the_server() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("serve.sock");
+    // One that was left over is replaced.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let listen = format!("unix:{}", path.display());
+    let (mut child, line) = start(&["--listen", &listen, "--interval", "1ms"]);
+    assert_eq!(format!("listening on {listen}"), line);
+    let body = r#"{"prompt":"a","max_tokens":20,"stream":true}"#;
+    let reply = ask_unix(&path, &request("/v1/completions", body, "Connection: close\r\n"));
+    assert_eq!(tokens(20), texts(&reply.events(), 0));
+    signal(&child, Signal::SIGTERM);
+    assert_eq!(Some(0), child.wait().unwrap().code());
+    assert!(!path.exists());
+}
+
+#[test]
+fn keys_are_read_from_a_file_and_a_wrong_one_is_not_shown() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("keys");
+    let name = file.to_str().unwrap();
+    std::fs::write(&file, "a:sekret1\nb: sekret2\n").unwrap();
+    let output = Command::new(PROGRAM).args(["--api-keys", name]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("line 2") && !told.contains("sekret"), "{told}");
+    assert_eq!(Some(1), output.status.code());
+    std::fs::write(&file, "a:sekret1 weight=2\n").unwrap();
+    let (mut child, line) = start(&["--api-keys", name, "--cors-origin=*", "--interval=1ms"]);
+    let address = line.strip_prefix("listening on http://").unwrap();
+    let ask = |headers: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let headers = format!("{headers}Origin: https://a\r\nConnection: close\r\n");
+        let raw = request("/v1/completions", r#"{"prompt":"a","max_tokens":1}"#, &headers);
+        stream.write_all(&raw).unwrap();
+        Reply::parse(rest(stream).as_bytes())
+    };
+    let (with, without) = (ask("Authorization: Bearer sekret1\r\n"), ask(""));
+    assert_eq!((200, 401), (with.status, without.status));
+    for reply in [with, without] {
+        assert!(reply.has("access-control-allow-origin: *"), "{}", reply.head);
+        assert!(!reply.head.contains("allow-credentials"));
+    }
+    signal(&child, Signal::SIGTERM);
+    assert_eq!(Some(0), child.wait().unwrap().code());
+}
+
+#[test]
+fn every_event_says_when_it_was() {
+    let mut child = Command::new(PROGRAM).args(["--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut event =
+        || -> serde_json::Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    let listening = event();
+    signal(&child, Signal::SIGTERM);
+    let end = event();
+    assert_eq!(
+        ("listening", "end"),
+        (listening["event"].as_str().unwrap(), end["event"].as_str().unwrap())
+    );
+    assert!(listening["t_ms"].as_u64().unwrap() <= end["t_ms"].as_u64().unwrap());
+    assert_eq!(Some(0), child.wait().unwrap().code());
 }

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::pace::Pace;
 
 /// A rule at work. All counters are independent of each other: relaxed order is enough.
@@ -21,12 +22,15 @@ pub(crate) struct Rule {
     bodies: AtomicU64,
     /// The schedule that all bodies share; for `collapse`.
     pub(crate) pace: Mutex<Pace>,
+    /// A `collapse` has ended; those that wait for their time under it need wait no longer.
+    pub(crate) relief: Notify,
 }
 
 impl Rule {
     pub(crate) fn new(fault: Fault, done: Arc<AtomicU64>) -> Self {
         let pace = Mutex::new(Pace::new(Instant::now()));
-        Self { fault, seen: AtomicU64::new(0), done, bodies: AtomicU64::new(0), pace }
+        let (seen, bodies) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { fault, seen, done, bodies, pace, relief: Notify::new() }
     }
 
     /// Counts one request on which the rule can act, and tells whether it is one that it acts on.
@@ -62,6 +66,10 @@ pub(crate) struct Within(pub(crate) Arc<Rule>);
 
 impl Drop for Within {
     fn drop(&mut self) {
-        self.0.bodies.fetch_sub(1, Ordering::Relaxed);
+        let left = self.0.bodies.fetch_sub(1, Ordering::Relaxed) - 1;
+        if matches!(self.0.fault.kind(), FaultKind::Collapse { bodies, .. } if *bodies == left) {
+            *self.0.pace.lock() = Pace::new(Instant::now());
+            self.0.relief.notify_waiters();
+        }
     }
 }

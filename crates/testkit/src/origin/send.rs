@@ -97,7 +97,9 @@ impl Wire<'_> {
             let rates = self.tempo.rates(&live.settings, &body.within);
             let step = Tempo::piece_bytes(rates).min(PIECE_BYTES_MAX);
             let n = (border - body.sent).min(step);
-            self.tempo.permit(n, self.shared, &body.within).await;
+            if !self.permit(n, &body.within).await {
+                return Ok(Some(End::Drop));
+            }
             let out = body.render(&head, n as usize)?;
             socket::write_all(self.stream, out).await?;
             head.clear();
@@ -110,6 +112,16 @@ impl Wire<'_> {
         }
         socket::write_all(self.stream, &head).await?;
         Ok(None)
+    }
+
+    /// Waits until `n` bytes may go; `false` if the client has left meanwhile. That is looked for only where
+    /// it matters: under a collapse, which those who have left must not prolong.
+    async fn permit(&mut self, n: u64, within: &[Within]) -> bool {
+        tokio::select! {
+            biased;
+            () = self.tempo.permit(n, self.shared, within) => true,
+            () = socket::left(self.stream), if !within.is_empty() => false,
+        }
     }
 
     async fn perform(&mut self, mark: &Mark) -> io::Result<Option<End>> {

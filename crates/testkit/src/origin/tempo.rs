@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use tokio::sync::futures::Notified;
+
 use super::reply::Delivery;
 use super::rules::Within;
 use super::settings::Settings;
@@ -66,8 +68,8 @@ impl Tempo {
         rates.min().map_or(u64::MAX, piece_bytes)
     }
 
-    /// Waits until `bytes` may go. When the settings change meanwhile, they are waited for anew, under
-    /// the new ones.
+    /// Waits until `bytes` may go. When the settings change meanwhile, or a collapse ends, they are waited
+    /// for anew, under what holds then.
     ///
     /// # Cancel safety
     ///
@@ -76,12 +78,15 @@ impl Tempo {
         let mut changes = shared.changes();
         loop {
             changes.mark_unchanged();
+            // Before the rates are looked at, so that no end is missed.
+            let relief = within.first().map(|within| within.0.relief.notified());
             let due = self.reserve(bytes, shared, within);
             if due <= Instant::now() {
                 return;
             }
             tokio::select! {
                 () = self.timer.until(due) => return,
+                () = noticed(relief) => {}
                 _ = changes.changed() => {}
             }
             let now = Instant::now();
@@ -110,6 +115,13 @@ impl Tempo {
             take(live.settings.bandwidth, &mut shared.pace.lock());
         }
         due
+    }
+}
+
+async fn noticed(relief: Option<Notified<'_>>) {
+    match relief {
+        Some(relief) => relief.await,
+        None => std::future::pending().await,
     }
 }
 

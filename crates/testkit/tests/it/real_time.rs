@@ -39,6 +39,11 @@ fn ask(stream: &mut TcpStream, path: &str) {
 
 /// Reads for so long and returns bytes per second after the warm-up.
 fn rate_of(address: SocketAddr, duration: Duration) -> f64 {
+    measured(address, duration).0
+}
+
+/// The rate, and the connection, which is open still.
+fn measured(address: SocketAddr, duration: Duration) -> (f64, TcpStream) {
     let mut stream = connect(address);
     ask(&mut stream, "/m");
     let mut buffer = vec![0; 1 << 20];
@@ -50,18 +55,20 @@ fn rate_of(address: SocketAddr, duration: Duration) -> f64 {
         match warm {
             None if WARM_UP <= now - start => warm = Some((now, bytes)),
             Some((since, before)) if duration <= now - since => {
-                return (bytes - before) as f64 / (now - since).as_secs_f64();
+                return ((bytes - before) as f64 / (now - since).as_secs_f64(), stream);
             }
             _ => {}
         }
     }
 }
 
-/// The same with several connections at once; their rates together.
+/// The same with several connections at once; their rates together. None leaves before all are done: with
+/// fewer the others are faster.
 fn rates_of(address: SocketAddr, duration: Duration, n: usize) -> f64 {
     thread::scope(|scope| {
-        let clients: Vec<_> = (0..n).map(|_| scope.spawn(|| rate_of(address, duration))).collect();
-        clients.into_iter().map(|client| client.join().unwrap()).sum()
+        let clients: Vec<_> = (0..n).map(|_| scope.spawn(|| measured(address, duration))).collect();
+        let done: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        done.iter().map(|(rate, _)| rate).sum()
     })
 }
 

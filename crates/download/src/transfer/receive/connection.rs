@@ -21,8 +21,9 @@ use crate::range::ByteRange;
 use crate::retry::Backoff;
 use crate::seam;
 
-/// A reply is looked after this often, also when nothing comes.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A reply is looked after this often, also when nothing comes: a server that has collapsed under too many
+/// connections recovers no sooner than the surplus is given up, and sends next to nothing until then.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Written bytes that are not yet claimed in the journal, and for how long: what a kill may cost. A claim
 /// costs a system call.
 const UNCLAIMED_BYTES_MAX: u64 = 4 << 20;
@@ -99,7 +100,7 @@ impl Receiver<'_> {
             shared.parts.lock().abandon(flight);
             shared.news.moved.notify_one();
             match outcome {
-                Ok(()) => self.fit_parts(&mut shared.parts.lock()),
+                Ok(()) => {}
                 Err(Broken::GivenUp) => self.attempt.inner.counters.recycled.add(1),
                 Err(Broken::Failed(failure)) => self.pause(shared, failure, &mut backoff).await?,
             }
@@ -134,6 +135,7 @@ impl Receiver<'_> {
         }
         let mut parts = shared.parts.lock();
         parts.hashed(shared.news.hashed.load(Ordering::Acquire));
+        self.fit_parts(&mut parts);
         match parts.next(self.clock.now()) {
             Next::Fetch { flight, range } => Turn::Fetch((flight, range, permit)),
             Next::Wait => Turn::Wait,

@@ -8,15 +8,23 @@ mod compare_commands;
 mod emit_command;
 mod ground_truth;
 mod interrupt;
+mod kept_figures;
+mod models_command;
 mod output;
 mod stream_commands;
 mod system;
 mod threads;
+mod vision_commands;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use inference_bench::exit;
+use memory::heap::CountingAllocator;
+
+/// Leaks are slopes of live bytes. To `stream` it costs some atomic additions for each allocation.
+#[global_allocator]
+static HEAP: CountingAllocator = CountingAllocator::system();
 
 /// Measures inference endpoints and models, and proves its own error.
 #[derive(Debug, Parser)]
@@ -34,6 +42,13 @@ enum Command {
     Stream(Box<stream_commands::Options>),
     /// Says how wrong the instrument itself is, on this machine under this load.
     Calibrate(calibrate_command::Options),
+    /// Measures models that see: loading, real time, memory, leaks, load, each against its target.
+    Vision(Box<vision_commands::Options>),
+    /// Measures one model in this process: the workhorse of `vision`.
+    #[command(hide = true)]
+    See,
+    /// The models that `vision` can measure without any download.
+    Models(models_command::Options),
     /// Emits tokens whose times are known: the ground truth of `calibrate`.
     #[command(hide = true)]
     Emit(emit_command::Options),
@@ -56,6 +71,9 @@ fn main() -> ExitCode {
         Command::Ab(options) => compare_commands::run(&options),
         Command::Stream(options) => stream_commands::run(&options),
         Command::Calibrate(options) => calibrate_command::run(&options),
+        Command::Vision(options) => vision_commands::run(&options),
+        Command::See => vision_commands::see(),
+        Command::Models(options) => models_command::run(&options),
         Command::Emit(options) => emit_command::run(&options),
     })
 }

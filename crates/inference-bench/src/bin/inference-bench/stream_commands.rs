@@ -4,7 +4,6 @@ mod options;
 mod run;
 mod screen;
 mod searched;
-mod steps;
 mod urls;
 
 use inference_bench::exit;
@@ -13,7 +12,9 @@ use serde_json::json;
 
 pub(crate) use self::options::Options;
 use self::run::Session;
+pub(crate) use self::screen::line;
 use crate::interrupt::Interrupt;
+use crate::kept_figures;
 use crate::output::{Output, write_report};
 
 /// Runs the load and returns the exit code.
@@ -58,7 +59,7 @@ fn conclude(options: &Options, session: Session<'_>, output: &Output, interrupt:
         }
     }
     if let Some(path) = &options.save_baseline
-        && let Err(error) = steps::save_baseline(&report, path)
+        && let Err(error) = kept_figures::save_baseline("stream", &report, path)
     {
         output.remark(&format!("error: {error}"));
         return exit::INVALID;
@@ -76,7 +77,7 @@ fn conclude(options: &Options, session: Session<'_>, output: &Output, interrupt:
 
 fn tell(report: &Report, output: &Output) {
     for record in report.suites.values().flatten() {
-        output.result(&screen::line(record));
+        output.result(&line(record));
     }
     for reason in &report.validity.reasons {
         output.result(&format!("not to be trusted: {reason}"));

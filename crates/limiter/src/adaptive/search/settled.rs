@@ -9,6 +9,10 @@ const DROPS_MIN: u32 = 2;
 pub(super) const PATIENCE_MIN: u32 = 4;
 const PATIENCE_MAX: u32 = 16;
 
+/// After a second collapse in one search, and after each further one, so many measurements are made where
+/// goodput is good before more is risked: a collapse costs as much as two or three of them bring.
+pub(super) const RISK_PAUSE: u32 = 32;
+
 /// What a settled goodput moves towards a new measurement.
 const SMOOTHING: f64 = 0.1;
 
@@ -21,7 +25,7 @@ impl Search {
     pub(super) fn held(&mut self, tried: Level, watch: Watch) {
         if tried.goodput < DROPPED * self.best.goodput {
             if DROPS_MIN <= watch.drops + 1 {
-                return self.descend(tried);
+                return self.dropped(tried);
             }
             self.goal = Goal::Hold(Watch { drops: watch.drops + 1, ..watch });
             return;
@@ -30,13 +34,37 @@ impl Search {
         self.peak = self.peak.max(self.best.goodput);
         if self.best.goodput < DROPPED * self.peak {
             // It has dropped little by little.
-            return self.descend(tried);
+            return self.dropped(tried);
         }
         if watch.measured + 1 < watch.patience {
             self.goal = Goal::Hold(Watch { measured: watch.measured + 1, drops: 0, ..watch });
             return;
         }
         self.look(watch);
+    }
+
+    /// Stays where goodput is good, until more may be risked.
+    pub(super) fn earned(&mut self, tried: Level, beyond: usize, measured: u32, drops: u32) {
+        if tried.goodput < DROPPED * self.best.goodput {
+            if DROPS_MIN <= drops + 1 {
+                return self.dropped(tried);
+            }
+            self.goal = Goal::Earn { beyond, measured, drops: drops + 1 };
+        } else if measured + 1 < RISK_PAUSE {
+            self.goal = Goal::Earn { beyond, measured: measured + 1, drops: 0 };
+        } else {
+            self.search_up(beyond);
+        }
+    }
+
+    /// Goodput is not what it was. Where most of it is left, the capacity is another, or the best was measured
+    /// too high: that is no reason to halve the limit, which would cost more than the drop.
+    fn dropped(&mut self, tried: Level) {
+        if tried.goodput < COLLAPSED * self.peak {
+            return self.descend(tried);
+        }
+        self.stride = step(tried.limit);
+        self.begin(tried);
     }
 
     fn look(&mut self, Watch { patience, look_up, .. }: Watch) {

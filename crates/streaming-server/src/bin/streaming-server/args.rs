@@ -1,27 +1,11 @@
-//! The program `streaming-server`: an OpenAI-like endpoint on the command line.
-#![forbid(unsafe_code)]
+//! What the command line says.
 
-use std::io::{self, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use streaming_server::{
-    Ended, Listener, Options, Pace, Server, TestOptions, TestRunner, raise_open_files,
-};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// What the shell calls an error of usage (`EX_USAGE` of `sysexits.h`).
-const USAGE: u8 = 64;
-/// Some streams did not finish in time.
-const CUT: u8 = 1;
-/// 128 + SIGINT.
-const INTERRUPTED: u8 = 130;
-
-/// How many tasks run before the sockets are looked at again. tokio's 61 let a flood of tokens keep
-/// a new request waiting for milliseconds.
-const EVENT_INTERVAL: u32 = 32;
+use streaming_server::{Keys, KeysError, Options, Pace, RelayOptions, TestOptions};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +14,8 @@ Examples:
   streaming-server --ttft 200ms --prefill 1ms --jitter 5ms --seed 7
   streaming-server --interval 0s                       as fast as they leave
   streaming-server --max-running 8 --max-queued 100 --queue-timeout 2s
+  streaming-server --api-keys keys.txt --listen unix:/run/streaming.sock
+  streaming-server --runner upstream --upstream http://10.0.0.1:8000 --upstream http://10.0.0.2:8000
   streaming-server --enable-faults                     heeds `x-fault: cut@3`
 
   curl -N http://127.0.0.1:8000/v1/completions -H 'Content-Type: application/json' \\
@@ -40,158 +26,119 @@ Ends on SIGTERM when all streams have finished (0) or the drain time-out has cut
 /// Serves token streams over HTTP, in the manner of OpenAI's API.
 #[derive(Debug, Parser)]
 #[command(name = "streaming-server", version, after_help = EXAMPLES)]
-struct Args {
-    /// Address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = parse_address)]
-    listen: SocketAddr,
+pub(crate) struct Args {
+    /// Address to listen on (port 0 takes a free one), or unix:PATH
+    #[arg(long, value_name = "ADDR|unix:PATH", default_value = "127.0.0.1:0", value_parser = parse_listen)]
+    pub(crate) listen: Listen,
     /// What produces the tokens
     #[arg(long, value_enum, default_value_t)]
-    runner: RunnerKind,
-    /// A name of the model; several names are one model
-    #[arg(long, value_name = "NAME", default_value = "test")]
-    model: Vec<String>,
+    pub(crate) runner: RunnerKind,
+    /// A server to pass requests on to, with --runner upstream
+    #[arg(long, value_name = "URL", required_if_eq("runner", "upstream"))]
+    pub(crate) upstream: Vec<String>,
+    /// A name of the model; several names are one model. `test` unless given, or any for upstreams
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Vec<String>,
     /// Between two tokens; 0s is as fast as they leave
     #[arg(long, value_name = "D", default_value = "20ms", value_parser = parse_duration)]
-    interval: Duration,
+    pub(crate) interval: Duration,
     /// From the start of a request to its first token [default: the interval]
     #[arg(long, value_name = "D", value_parser = parse_duration)]
-    ttft: Option<Duration>,
+    pub(crate) ttft: Option<Duration>,
     /// The most that a token is early or late
     #[arg(long, value_name = "D", default_value = "0s", value_parser = parse_duration)]
-    jitter: Duration,
+    pub(crate) jitter: Duration,
     /// What each token of the prompt adds to the first token's delay
     #[arg(long, value_name = "D", default_value = "0s", value_parser = parse_duration)]
-    prefill: Duration,
+    pub(crate) prefill: Duration,
     /// What each other running sequence adds to an interval
     #[arg(long, value_name = "D", default_value = "0s", value_parser = parse_duration)]
-    batch_slope: Duration,
+    pub(crate) batch_slope: Duration,
     /// Seed of the jitter
     #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
+    pub(crate) seed: u64,
     /// All sequences keep step, as those of an engine do
     #[arg(long)]
-    aligned: bool,
+    pub(crate) aligned: bool,
     /// Requests that run at once
     #[arg(long, value_name = "N", default_value_t = 16_384)]
-    max_running: usize,
+    pub(crate) max_running: usize,
+    /// File of API keys, one a line: NAME:KEY [weight=1] [requests=60/m] [tokens=1M/m] [priority=0]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) api_keys: Option<PathBuf>,
     /// Requests that wait; more are refused
     #[arg(long, value_name = "N", default_value_t = 4096)]
-    max_queued: usize,
+    pub(crate) max_queued: usize,
+    /// Tokens of all requests that run at once
+    #[arg(long, value_name = "N")]
+    pub(crate) max_running_tokens: Option<u64>,
+    /// Tokens of all requests that wait
+    #[arg(long, value_name = "N")]
+    pub(crate) max_queued_tokens: Option<u64>,
+    /// Seek the best number of running requests, up to --max-running
+    #[arg(long)]
+    pub(crate) adaptive: bool,
     /// Largest `max_tokens` of a request
     #[arg(long, value_name = "N", default_value_t = 1_048_576)]
-    max_tokens: u64,
+    pub(crate) max_tokens: u64,
     /// Largest body of a request
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = parse_size)]
-    max_body: u64,
+    pub(crate) max_body: u64,
     /// How long a request may wait for its turn
     #[arg(long, value_name = "D", default_value = "60s", value_parser = parse_duration)]
-    queue_timeout: Duration,
+    pub(crate) queue_timeout: Duration,
     /// How long a client may read nothing
     #[arg(long, value_name = "D", default_value = "30s", value_parser = parse_duration)]
-    stall_timeout: Duration,
+    pub(crate) stall_timeout: Duration,
     /// How long the head of a request may take, and a connection be idle
     #[arg(long, value_name = "D", default_value = "30s", value_parser = parse_duration)]
-    header_timeout: Duration,
+    pub(crate) header_timeout: Duration,
     /// How long the body of a request may take
     #[arg(long, value_name = "D", default_value = "30s", value_parser = parse_duration)]
-    body_timeout: Duration,
+    pub(crate) body_timeout: Duration,
+    /// How long a step of the runner may take, and an upstream be silent
+    #[arg(long, value_name = "D", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) runner_timeout: Duration,
     /// How long streams may take to finish after SIGTERM
     #[arg(long, value_name = "D", default_value = "30s", value_parser = parse_duration)]
-    drain_timeout: Duration,
+    pub(crate) drain_timeout: Duration,
     /// Connections; more are refused
     #[arg(long, value_name = "N", default_value_t = 16_384)]
-    max_connections: usize,
+    pub(crate) max_connections: usize,
+    /// An origin whose pages may read replies; `*` is every one
+    #[arg(long, value_name = "O")]
+    pub(crate) cors_origin: Vec<String>,
+    /// A name that requests may have as their Host; every one unless given
+    #[arg(long, value_name = "H")]
+    pub(crate) allowed_host: Vec<String>,
     /// Heed the request header `x-fault`
     #[arg(long)]
-    enable_faults: bool,
+    pub(crate) enable_faults: bool,
     /// Print events as JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum RunnerKind {
-    /// Keeps an exact schedule instead of computing.
+pub(crate) enum RunnerKind {
+    /// Keeps an exact schedule instead of computing
     #[default]
     Test,
+    /// Passes requests on to --upstream
+    Upstream,
 }
 
-fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => {
-            // Nothing is to be done about a closed terminal.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
-        }
-    };
-    match run(&args) {
-        Ok(code) => code,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+/// Where to listen.
+#[derive(Clone, Debug)]
+pub(crate) enum Listen {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
 }
 
-fn run(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    if let Err(error) = raise_open_files() {
-        let _ = writeln!(io::stderr(), "warning: the limit of open files stays: {error}");
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .event_interval(EVENT_INTERVAL)
-        .build()?;
-    runtime.block_on(serve(args))
-}
-
-async fn serve(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let tokens = test_options(args);
-    let server = Server::start(options(args), move || TestRunner::new(tokens))?;
-    let listener = Listener::bind(args.listen)
-        .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
-    server.ready().await;
-    announce(args.json, listener.address()?)?;
-    let stop = async {
-        terminate.recv().await;
-    };
-    tokio::select! {
-        ended = server.serve(listener, stop) => Ok(end(args.json, ended)),
-        () = interrupted(&mut interrupt) => Ok(ExitCode::from(INTERRUPTED)),
-    }
-}
-
-async fn interrupted(interrupt: &mut Signal) {
-    interrupt.recv().await;
-}
-
-fn announce(json: bool, address: SocketAddr) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    if json {
-        writeln!(stdout, "{{\"event\":\"listening\",\"t_ms\":0,\"url\":\"http://{address}\"}}")?;
-    } else {
-        writeln!(stdout, "listening on http://{address}")?;
-    }
-    stdout.flush()
-}
-
-fn end(json: bool, ended: Ended) -> ExitCode {
-    let Ended { finished, cut } = ended;
-    let code = if cut == 0 { 0 } else { CUT };
-    if json {
-        let end = format!("\"exit_code\":{code},\"finished\":{finished},\"cut\":{cut}");
-        let _ = writeln!(io::stdout(), "{{\"event\":\"end\",{end}}}");
-    } else {
-        let _ = writeln!(io::stderr(), "{finished} requests finished, {cut} were cut");
-    }
-    ExitCode::from(code)
-}
-
-fn options(args: &Args) -> Options {
-    Options {
-        models: args.model.clone(),
+/// What the server is told.
+pub(crate) fn options(args: &Args) -> Result<Options, String> {
+    Ok(Options {
+        models: models(args),
         running_max: args.max_running,
         queued_max: args.max_queued,
         tokens_max: args.max_tokens,
@@ -199,16 +146,41 @@ fn options(args: &Args) -> Options {
         connections_max: args.max_connections,
         queue_timeout: args.queue_timeout,
         stall_timeout: args.stall_timeout,
+        runner_timeout: args.runner_timeout,
         header_timeout: args.header_timeout,
         body_timeout: args.body_timeout,
         drain_timeout: args.drain_timeout,
         faults: args.enable_faults,
+        running_tokens_max: args.max_running_tokens.unwrap_or(u64::MAX),
+        queued_tokens_max: args.max_queued_tokens.unwrap_or(u64::MAX),
+        adaptive: args.adaptive,
+        keys: args.api_keys.as_deref().map(read_keys).transpose()?,
+        cors_origins: args.cors_origin.clone(),
+        allowed_hosts: args.allowed_host.clone(),
         ..Options::default()
+    })
+}
+
+fn models(args: &Args) -> Vec<String> {
+    match args.runner {
+        RunnerKind::Test if args.model.is_empty() => vec!["test".to_owned()],
+        RunnerKind::Test | RunnerKind::Upstream => args.model.clone(),
     }
 }
 
-fn test_options(args: &Args) -> TestOptions {
-    let RunnerKind::Test = args.runner;
+/// What the relay is told.
+pub(crate) fn relay_options(args: &Args) -> RelayOptions {
+    RelayOptions { upstreams: args.upstream.clone(), ..RelayOptions::default() }
+}
+
+fn read_keys(path: &Path) -> Result<Keys, String> {
+    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
+    text.parse().map_err(|error: KeysError| told(&error))
+}
+
+/// What the test runner is told.
+pub(crate) fn test_options(args: &Args) -> TestOptions {
     TestOptions {
         interval: args.interval,
         ttft: args.ttft,
@@ -220,9 +192,16 @@ fn test_options(args: &Args) -> TestOptions {
     }
 }
 
-fn parse_address(text: &str) -> Result<SocketAddr, String> {
+fn parse_listen(text: &str) -> Result<Listen, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return if path.is_empty() {
+            Err("there is no path".to_owned())
+        } else {
+            Ok(Listen::Unix(path.into()))
+        };
+    }
     let mut addresses = text.to_socket_addrs().map_err(|error| error.to_string())?;
-    addresses.next().ok_or_else(|| "the name has no address".to_owned())
+    addresses.next().map(Listen::Tcp).ok_or_else(|| "the name has no address".to_owned())
 }
 
 /// `250ms`, `1.5s`, `8.33us`.

@@ -9,8 +9,8 @@ use inference_bench::{Baseline, CaseRecord, Verdict, process};
 const WORSE_MIN: f64 = 1.05;
 
 /// Keeps the figures of a report.
-pub(super) fn save_baseline(report: &Report, path: &Path) -> Result<(), String> {
-    let mut baseline = Baseline::new("stream", process::fingerprint());
+pub(crate) fn save_baseline(name: &str, report: &Report, path: &Path) -> Result<(), String> {
+    let mut baseline = Baseline::new(name, process::fingerprint());
     for (suite, records) in &report.suites {
         for record in records.iter().filter(|record| record.value.is_some()) {
             baseline.cases.insert(format!("{suite}/{}", record.case), record.clone());
@@ -25,7 +25,7 @@ pub(super) fn save_baseline(report: &Report, path: &Path) -> Result<(), String> 
 
 /// Compares a report with kept figures: a latency whose whole interval is worse than the whole interval
 /// before is a regression. On another machine nothing is.
-pub(super) fn compare(report: &mut Report, path: &Path) -> Result<(), String> {
+pub(crate) fn compare(report: &mut Report, path: &Path) -> Result<(), String> {
     let told = |what: String| format!("cannot compare with {}: {what}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
     let baseline = Baseline::parse(&text).map_err(|error| told(error.to_string()))?;
@@ -58,4 +58,34 @@ fn worse(now: &CaseRecord, before: &CaseRecord) -> Option<String> {
         let (value, was) = (now.value.unwrap_or(new.low), before.value.unwrap_or(old.high));
         format!("{value:.3} ms, {was:.3} ms before, and the intervals are {WORSE_MIN} apart")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use inference_bench::stats::Interval;
+
+    use super::*;
+
+    fn latency(value: f64) -> CaseRecord {
+        let mut record = CaseRecord::new("model/real_time", "ms");
+        record.value = Some(value);
+        record.interval = Some(Interval { low: 0.98 * value, high: 1.02 * value });
+        record
+    }
+
+    #[test]
+    fn ten_percent_more_is_worse_and_five_are_not() {
+        let reason = worse(&latency(110.0), &latency(100.0)).unwrap();
+        assert!(reason.starts_with("110.000 ms, 100.000 ms before"), "{reason}");
+        for now in [90.0, 100.0, 105.0] {
+            assert_eq!(None, worse(&latency(now), &latency(100.0)), "{now}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_latency_is_not_compared() {
+        let mut rate = latency(110.0);
+        rate.unit = "images/s".to_owned();
+        assert_eq!(None, worse(&rate, &latency(100.0)));
+    }
 }

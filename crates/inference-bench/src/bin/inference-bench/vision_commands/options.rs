@@ -1,0 +1,244 @@
+//! The options of `vision`, and what they ask for.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use inference_bench::vision::zoo::{self, MODELS};
+use inference_bench::vision::{Facts, Family, Fault, Targets};
+
+/// What quick mode measures unless told otherwise.
+const QUICK: [&str; 3] = ["yolo11n", "yolo11s", "yolo12n"];
+/// Models that one run may measure.
+const MODELS_MAX: usize = 64;
+
+/// The options of `vision`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// A model of the zoo or an ONNX file; those of the mode unless given.
+    #[arg(long = "model", value_name = "NAME|FILE")]
+    pub(crate) models: Vec<String>,
+    /// What runs the models.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) engine: EngineName,
+    /// The library of the engine `ort`: libonnxruntime.so, as it lies in the package `onnxruntime`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ort_lib: Option<PathBuf>,
+    /// How thorough to be.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) mode: ModeName,
+    /// Only this family of requirements: load, real-time, pictures, batch, memory, concurrent, leak,
+    /// cleanup.
+    #[arg(long = "family", value_name = "NAME")]
+    pub(crate) families: Vec<Family>,
+    /// A JSON file with other targets than those of the founding suite.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) targets: Option<PathBuf>,
+    /// Pictures to look at (PNG, JPEG) instead of made-up ones, in the family `real-time`.
+    #[arg(long = "picture", value_name = "FILE")]
+    pub(crate) pictures: Vec<PathBuf>,
+    /// Writes pictures with boxes drawn over them into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) draw: Option<PathBuf>,
+    /// The side of the pictures that models take, in pixels, where they leave it open; a model of the zoo
+    /// is made for it.
+    #[arg(long, value_name = "PIXELS", default_value_t = zoo::SIZE)]
+    pub(crate) size: u64,
+    /// Threads that share the work of one inference; all cores unless given.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// How long one model may take, loading and all.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
+    /// The memory that the process of one model may have: 512MiB.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) memory_limit: Option<u64>,
+    /// Decides weights and pictures.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Judges times even where other processes had the machine.
+    #[arg(long)]
+    pub(crate) noisy: bool,
+    /// What goes wrong in each inference: delay=MS, leak=BYTES, error=N, crash=N.
+    #[arg(long, value_name = "KIND", hide = true)]
+    pub(crate) fault: Option<Fault>,
+    /// Compares with the figures in this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<PathBuf>,
+    /// Keeps the figures in this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_baseline: Option<PathBuf>,
+    /// Writes the report in all its forms, and the raw figures, into this folder.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Prints NDJSON events on stdout, all else on stderr.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  inference-bench vision
+  inference-bench vision --model yolo11n --family leak --mode stress
+  inference-bench vision --model detector.onnx --picture street.jpg --draw seen
+  inference-bench vision --engine ort --ort-lib libonnxruntime.so.1.32.0 -o report
+  inference-bench vision --save-baseline main.json; inference-bench vision --baseline main.json
+
+Models of the zoo have synthetic weights: their speed and memory are true, what they see is nothing.
+Each model runs in a process of its own. Exit codes: 0 all met, 1 under 80 % of operations succeeded,
+2 under 90 % of single pictures in real time, 3 worse than the baseline, 4 not to be trusted or not
+decided, 5 another target missed, 64 usage, 130 interrupted.";
+
+/// What runs the models.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub(crate) enum EngineName {
+    /// Written in Rust, built in.
+    #[default]
+    Rten,
+    /// ONNX Runtime, found at `--ort-lib`.
+    Ort,
+}
+
+/// How thorough to be.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub(crate) enum ModeName {
+    /// Three models, the fewest repetitions that say anything.
+    #[default]
+    Quick,
+    /// The whole zoo.
+    Comprehensive,
+    /// As long as it takes.
+    Stress,
+}
+
+/// What is asked for, checked.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) models: Vec<Model>,
+    pub(crate) targets: Targets,
+}
+
+/// A model that was asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Model {
+    Zoo(&'static zoo::Model),
+    File(PathBuf),
+}
+
+impl Model {
+    pub(crate) fn facts(&self, size: u64) -> Facts {
+        match self {
+            Self::Zoo(model) => {
+                let graph = model.graph(size, 0, zoo::Normalization::Fused);
+                Facts {
+                    name: model.name.to_owned(),
+                    variant: Some(model.variant),
+                    gflops: graph.ok().map(|graph| graph.counts().gflops()),
+                    is_synthetic: true,
+                }
+            }
+            Self::File(path) => {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy();
+                let name = name.replace(['/', '\\'], "_").replace(char::is_control, "_");
+                Facts { name, ..Facts::default() }
+            }
+        }
+    }
+}
+
+impl Options {
+    /// Checks what the parser cannot.
+    pub(crate) fn check(&self) -> Result<Asked, String> {
+        self.check_engine()?;
+        if let Some(missing) = self.pictures.iter().find(|path| !path.is_file()) {
+            return Err(format!("no picture at {}", missing.display()));
+        }
+        if self.threads == Some(0) {
+            return Err("0 threads do no work".to_owned());
+        }
+        let zoo = &MODELS[0];
+        zoo.graph(self.size, 0, zoo::Normalization::Fused).map_err(|error| error.to_string())?;
+        Ok(Asked { models: self.models()?, targets: self.targets()? })
+    }
+
+    fn check_engine(&self) -> Result<(), String> {
+        if self.engine == EngineName::Rten {
+            return Ok(());
+        }
+        if !cfg!(feature = "ort") {
+            return Err("this program was built without the feature `ort`".to_owned());
+        }
+        let Some(library) = &self.ort_lib else {
+            return Err("the engine ort needs the path of its library: --ort-lib FILE".to_owned());
+        };
+        if library.is_file() {
+            return Ok(());
+        }
+        Err(format!("no library at {}; the package onnxruntime has one", library.display()))
+    }
+
+    fn models(&self) -> Result<Vec<Model>, String> {
+        if MODELS_MAX < self.models.len() {
+            return Err(format!("{} models, at most {MODELS_MAX}", self.models.len()));
+        }
+        if !self.models.is_empty() {
+            return self.models.iter().map(|name| model(name)).collect();
+        }
+        let in_mode =
+            |model: &&zoo::Model| self.mode != ModeName::Quick || QUICK.contains(&model.name);
+        Ok(MODELS.iter().filter(in_mode).map(Model::Zoo).collect())
+    }
+
+    fn targets(&self) -> Result<Targets, String> {
+        let Some(path) = &self.targets else { return Ok(Targets::default()) };
+        let told =
+            |error: &dyn std::fmt::Display| format!("cannot use {}: {error}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
+        serde_json::from_str(&text).map_err(|error| told(&error))
+    }
+}
+
+fn model(name: &str) -> Result<Model, String> {
+    // An existing path wins over a name.
+    let path = Path::new(name);
+    if path.is_file() {
+        return Ok(Model::File(path.to_path_buf()));
+    }
+    if let Some(model) = zoo::find(name) {
+        return Ok(Model::Zoo(model));
+    }
+    let names: Vec<_> = MODELS.iter().map(|model| model.name).collect();
+    Err(format!("`{name}` is no file and no model of the zoo; there are: {}", names.join(", ")))
+}
+
+/// `512MiB`: KB are thousands, KiB are 1024, bare numbers are bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let wrong = || format!("`{text}` is no size; 512MiB is one");
+    let factor: u64 = match unit.trim_start() {
+        "" | "B" => 1,
+        "KB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(Ok(512 << 20), size("512MiB"));
+        assert_eq!(Ok(2_000_000_000), size("2 GB"));
+        assert_eq!(Ok(7), size("7"));
+        for wrong in ["", "MiB", "1.5GiB", "-1", "99999999999GiB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

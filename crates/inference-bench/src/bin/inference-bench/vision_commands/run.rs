@@ -1,0 +1,235 @@
+//! The models of a `vision` command, one after the other, and the report on them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use inference_bench::report::{Environment, Rates, Report};
+use inference_bench::vision::zoo::Normalization;
+use inference_bench::vision::{Figures, Judged, judge, recommend};
+use inference_bench::{Verdict, process};
+use serde_json::json;
+
+use super::child;
+use super::options::{Asked, EngineName, ModeName, Model, Options};
+use super::screen::Screen;
+use super::worker::{Message, Request};
+use crate::interrupt::Interrupt;
+use crate::kept_figures::compare;
+use crate::models_command::write;
+use crate::output::Output;
+use crate::system::Usage;
+
+/// The side of the smallest pictures that models of the zoo are made for in the search for leaks, in
+/// pixels: as little work as possible around what may stay.
+const SMALL_SIDE: u64 = 64;
+/// Units of figures that a busy machine makes worse.
+const TIMES: [&str; 2] = ["ms", "images/s"];
+
+/// A command under way.
+pub(super) struct Session<'a> {
+    options: &'a Options,
+    asked: Asked,
+    output: &'a Output,
+    interrupt: &'a Interrupt,
+    started: SystemTime,
+    usage: Usage,
+    figures: Vec<Figures>,
+    reasons: Vec<String>,
+}
+
+/// A folder for generated models, gone when this is.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> std::io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("inference-bench-{}", std::process::id()));
+        std::fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed is in a folder for such things.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        options: &'a Options,
+        asked: Asked,
+        output: &'a Output,
+        interrupt: &'a Interrupt,
+    ) -> Self {
+        let (started, usage) = (SystemTime::now(), Usage::now());
+        let (figures, reasons) = (Vec::new(), Vec::new());
+        Self { options, asked, output, interrupt, started, usage, figures, reasons }
+    }
+
+    /// Measures all models; what fails is in the figures.
+    pub(super) fn measure(&mut self) {
+        for model in self.asked.models.clone() {
+            if self.interrupt.code().is_some() {
+                return;
+            }
+            let mut figures = Figures::new(model.facts(self.options.size));
+            if let Err(reason) = self.one(&model, &mut figures) {
+                let name = &figures.facts.name;
+                self.output.remark(&format!("error: {name}: {}", told(&reason)));
+                self.output.event("error", json!({ "model": name, "message": reason }));
+                figures.lose(reason);
+            }
+            self.figures.push(figures);
+        }
+    }
+
+    fn one(&self, model: &Model, figures: &mut Figures) -> Result<(), String> {
+        let cannot = |error: std::io::Error| format!("cannot generate the model: {error}");
+        let folder = Folder::new().map_err(cannot)?;
+        let request = self.request(model, figures, &folder.0).map_err(cannot)?;
+        let mut screen = Screen::new(self.output, self.options.json, &figures.facts.name);
+        let mut failure = None;
+        let hear = |message| match message {
+            Message::Step { family, done, planned } => screen.show(family, done, planned),
+            Message::Figures(measured) => *figures = *measured,
+            Message::Failed(reason) => failure = Some(reason),
+            Message::Drawn { path, detections } => {
+                let path = path.display().to_string();
+                self.output.remark(&format!("drawn: {path}, {} boxes", detections.len()));
+                self.output.event("drawn", json!({ "path": path, "detections": detections }));
+            }
+        };
+        child::run(&request, self.options.timeout, self.interrupt, hear)?;
+        let explained = |reason| Err(child::explained(reason, self.options.memory_limit));
+        failure.map_or(Ok(()), explained)
+    }
+
+    fn request(&self, model: &Model, figures: &Figures, to: &Path) -> std::io::Result<Request> {
+        let options = self.options;
+        let (file, small_file) = match model {
+            Model::File(path) => (path.clone(), None),
+            Model::Zoo(zoo) => {
+                let generate = |side: u64| {
+                    let path = to.join(format!("{}-{side}.onnx", zoo.name));
+                    let graph = zoo.graph(side, options.seed, Normalization::Fused);
+                    write(&graph.map_err(std::io::Error::other)?, &path).map(|()| path)
+                };
+                (generate(options.size)?, Some(generate(SMALL_SIDE)?))
+            }
+        };
+        Ok(Request {
+            facts: figures.facts.clone(),
+            file,
+            small_file,
+            side: options.size as usize,
+            library: options.ort_lib.clone().filter(|_| options.engine == EngineName::Ort),
+            thoroughness: match options.mode {
+                ModeName::Quick => 0,
+                ModeName::Comprehensive => 1,
+                ModeName::Stress => 2,
+            },
+            families: options.families.clone(),
+            threads: options.threads,
+            fault: options.fault.map(|fault| fault.to_string()),
+            memory_limit: options.memory_limit,
+            pictures: options.pictures.clone(),
+            draw: options.draw.clone(),
+            seed: options.seed,
+        })
+    }
+
+    /// Tells all that was found, and the raw figures, a line for each model.
+    pub(super) fn into_report(
+        mut self,
+        finish: impl FnOnce(&mut Report, Rates, Vec<String>),
+    ) -> (Report, String) {
+        let mut report = self.empty_report();
+        let noise = self.usage.noise();
+        report.measurement.steal_pct = noise.steal_pct;
+        report.measurement.foreign_cpu_pct = noise.foreign_pct;
+        report.measurement.cpu_pct = self.usage.cpu_pct();
+        let judged: Vec<Judged> =
+            self.figures.iter().map(|figures| judge(figures, &self.asked.targets)).collect();
+        let mut rates = Judged::rates(&judged);
+        for (judged, figures) in judged.into_iter().zip(&self.figures) {
+            judged.cases.into_iter().for_each(|record| report.add("vision", record));
+            let results = json!(figures);
+            report.results_by_model.insert(figures.facts.name.clone(), results);
+        }
+        if let Some(path) = &self.options.baseline
+            && let Err(reason) = compare(&mut report, path)
+        {
+            self.reasons.push(reason);
+        }
+        if !self.options.noisy
+            && let Some(reason) = noise.too_much()
+        {
+            withhold(&mut report, &reason);
+            // Late on a busy machine is not late.
+            rates.compliance = None;
+        }
+        finish(&mut report, rates, std::mem::take(&mut self.reasons));
+        self.advise(&mut report);
+        let lines = self.figures.iter().map(|figures| json!(figures).to_string() + "\n").collect();
+        (report, lines)
+    }
+
+    /// Puts what to do about a missed target in the place of the bare fact that it was missed.
+    fn advise(&self, report: &mut Report) {
+        let ours: Vec<_> = self
+            .figures
+            .iter()
+            .flat_map(|figures| recommend(figures, &self.asked.targets))
+            .collect();
+        let is_ours = |metric: &str| ours.iter().any(|r| metric == format!("vision/{}", r.metric));
+        report.recommendations.retain(|general| !is_ours(&general.metric));
+        report.recommendations.splice(0..0, ours);
+    }
+
+    fn empty_report(&self) -> Report {
+        let mut notes = BTreeMap::new();
+        let mut note = |key: &str, value: String| notes.insert(key.to_owned(), value);
+        note("seed", self.options.seed.to_string());
+        if let Some(figures) = self.figures.iter().find(|figures| !figures.engine.is_empty()) {
+            note("engine", figures.engine.clone());
+            note("threads", figures.threads.to_string());
+        }
+        if self.figures.iter().any(|figures| figures.facts.is_synthetic) {
+            let names = self.figures.iter().filter(|figures| figures.facts.is_synthetic);
+            let names: Vec<_> = names.map(|figures| figures.facts.name.as_str()).collect();
+            note("weights", format!("synthetic weights: {}", names.join(", ")));
+        }
+        if let Some(fault) = self.options.fault {
+            note("injected fault", fault.to_string());
+        }
+        let environment = Environment {
+            machine: process::fingerprint(),
+            started: humantime::format_rfc3339_seconds(self.started).to_string(),
+            revision: None,
+            notes,
+        };
+        let mut report =
+            Report::new(concat!("inference-bench ", env!("CARGO_PKG_VERSION")), environment);
+        let names = self.figures.iter().map(|figures| figures.facts.name.clone());
+        report.command = std::iter::once("vision".to_owned()).chain(names).collect();
+        report.records_path = Some("records.ndjson".to_owned());
+        report
+    }
+}
+
+/// Takes back what a busy machine may have spoiled: it makes times worse, never better.
+fn withhold(report: &mut Report, reason: &str) {
+    for record in report.suites.values_mut().flatten() {
+        let is_bad = matches!(record.verdict, Verdict::Fail | Verdict::Regression);
+        if is_bad && TIMES.contains(&record.unit.as_str()) {
+            record.withdraw(Verdict::Undecided, reason);
+        }
+    }
+}
+
+/// Words of an engine, which must not reach the terminal as commands.
+fn told(reason: &str) -> String {
+    reason.replace(char::is_control, " ")
+}

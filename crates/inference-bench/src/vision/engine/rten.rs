@@ -1,0 +1,109 @@
+//! The engine written in Rust.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rten::{Dimension, Model, NodeId, RunOptions, ThreadPool, Value};
+use rten_tensor::TensorView;
+use rten_tensor::prelude::*;
+
+use super::{Description, Engine, InferError, LoadError, Port, Tensor, guarded, read};
+
+/// A model under [rten](https://docs.rs/rten). Callers on several threads share one set of workers.
+pub struct RtenEngine {
+    model: Model,
+    input: NodeId,
+    outputs: Vec<NodeId>,
+    description: Description,
+    workers: Arc<ThreadPool>,
+}
+
+impl std::fmt::Debug for RtenEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RtenEngine").field("description", &self.description).finish_non_exhaustive()
+    }
+}
+
+impl RtenEngine {
+    /// Loads an ONNX file; so many threads will share the work of an inference.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] when the file is not there, is no model, has a node that the engine does not know,
+    /// or takes something else than one tensor of floats.
+    pub fn load(file: &Path, threads: usize) -> Result<Self, LoadError> {
+        let wrong = |reason: &dyn std::fmt::Display| LoadError::new(file, None, reason);
+        // From memory: a file whose name does not end in `.onnx` is a model all the same.
+        let bytes = read(file)?;
+        let loaded = guarded(|| Model::load(bytes)).map_err(|panic| wrong(&panic))?;
+        let model = loaded.map_err(|error| LoadError::new(file, error.node(), chain(&error)))?;
+        let &[input] = model.input_ids() else {
+            let n = model.input_ids().len();
+            return Err(wrong(&format!("the model has {n} inputs, one picture is what we give")));
+        };
+        let outputs = model.output_ids().to_vec();
+        if outputs.is_empty() {
+            return Err(wrong(&"the model has no outputs"));
+        }
+        let ports = |ids: &[NodeId]| ids.iter().map(|&id| port(&model, id)).collect();
+        let description = Description {
+            engine: "rten 0.27".to_owned(),
+            inputs: ports(&[input]),
+            outputs: ports(&outputs),
+            threads,
+        };
+        let workers = Arc::new(ThreadPool::with_num_threads(threads));
+        Ok(Self { model, input, outputs, description, workers })
+    }
+}
+
+impl Engine for RtenEngine {
+    fn describe(&self) -> &Description {
+        &self.description
+    }
+
+    fn infer(&self, input: &Tensor) -> Result<Vec<Tensor>, InferError> {
+        let view = TensorView::try_from_data(&input.dims[..], &input.values[..])
+            .map_err(InferError::new)?;
+        let options = RunOptions::default().with_thread_pool(Some(self.workers.clone()));
+        let ran = guarded(|| {
+            self.model.run(vec![(self.input, view.into())], &self.outputs, Some(options))
+        });
+        let values = ran.map_err(InferError::new)?.map_err(InferError::new)?;
+        Ok(values.into_iter().filter_map(floats).collect())
+    }
+}
+
+fn floats(value: Value) -> Option<Tensor> {
+    let Value::FloatTensor(tensor) = value else { return None };
+    let dims = tensor.shape().to_vec();
+    Some(Tensor { dims, values: tensor.into_data() })
+}
+
+fn port(model: &Model, id: NodeId) -> Port {
+    let info = model.node_info(id);
+    let name = info.as_ref().and_then(rten::NodeInfo::name).unwrap_or_default().to_owned();
+    let dims = info.and_then(|info| info.shape()).unwrap_or_default();
+    let len = |dim: Dimension| match dim {
+        Dimension::Fixed(len) => Some(len),
+        Dimension::Symbolic(_) => None,
+    };
+    Port { name, dims: dims.into_iter().map(len).collect() }
+}
+
+/// An error without the node's name, which stands elsewhere, and with what is behind it.
+fn chain(error: &rten::LoadError) -> String {
+    let mut text = error.to_string();
+    if let Some(node) = error.node() {
+        text = text.replacen(&format!("in node \"{node}\": "), "", 1);
+    }
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,58 @@
+//! How fast the machine is at what models do most: a plain matrix product, on the same engine.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use super::engine::{Engine, Tensor};
+use super::onnx::{Fill, Graph, Node, Value, Weight};
+
+/// The side of the square matrices: large enough that nothing but the product counts.
+const SIDE: u64 = 512;
+/// Products in one run: the three colors of a picture.
+const PLANES: u64 = 3;
+/// Runs, of which the fastest counts: what disturbs only ever slows down.
+const RUNS: usize = 8;
+
+/// Billions of operations per second; `None` where no file can be written or the engine does not run it.
+pub(super) fn gflops_per_s(load: impl Fn(&Path) -> Option<Box<dyn Engine>>) -> Option<f64> {
+    let file = std::env::temp_dir().join(format!("reference-{}.onnx", std::process::id()));
+    let engine = write(&file).ok().and_then(|()| load(&file));
+    // Nobody needs it any more; a folder that cannot be tidied is no reason to stop.
+    let _ = std::fs::remove_file(&file);
+    let engine = engine?;
+    let dims = [1, PLANES, SIDE, SIDE].map(|dim| dim as usize);
+    let mut input = Tensor::zeros(&dims);
+    input.values.iter_mut().enumerate().for_each(|(at, value)| *value = (at % 17) as f32 / 17.0);
+    let mut fastest = f64::INFINITY;
+    for _ in 0..RUNS {
+        let begin = Instant::now();
+        engine.infer(&input).ok()?;
+        fastest = fastest.min(begin.elapsed().as_secs_f64());
+    }
+    let gflops = 2.0 * (PLANES * SIDE * SIDE * SIDE) as f64 / 1e9;
+    Some(gflops / fastest)
+}
+
+fn write(path: &Path) -> std::io::Result<()> {
+    let input = Value { name: "a".to_owned(), dims: vec![1, PLANES, SIDE, SIDE] };
+    let mut graph = Graph::new("reference", vec![input.clone()]);
+    graph.push_weight(Weight {
+        name: "b".to_owned(),
+        dims: vec![SIDE, SIDE],
+        fill: Fill::Noise { seed: 1, center: 0.0, bound: 1.0 },
+        is_parameter: true,
+    });
+    let node = Node {
+        name: "product".to_owned(),
+        op: "MatMul",
+        inputs: vec!["a".to_owned(), "b".to_owned()],
+        outputs: vec!["c".to_owned()],
+        attributes: Vec::new(),
+    };
+    graph.push(node, vec![input.dims]);
+    graph.outputs.push("c".to_owned());
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
+    graph.write(&mut file)?;
+    file.flush()
+}

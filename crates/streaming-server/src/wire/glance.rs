@@ -1,0 +1,96 @@
+//! What a relay has to know of a request: how much it asks for, and of which model.
+
+use serde::Deserialize;
+
+use super::ApiError;
+use super::check::{field_error, is_object};
+
+/// How many tokens are counted for a request that does not say how many it wants.
+const TOKENS_ASSUMED: u64 = 256;
+/// Bytes of a request for each token of its prompt, roughly, whatever the language.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// What is read of a request that is passed on; the rest is its upstream's to judge.
+#[derive(Clone, Debug)]
+pub(crate) struct Glance {
+    pub(crate) model: Option<String>,
+    pub(crate) stream: bool,
+    /// Roughly.
+    pub(crate) prompt_tokens: u64,
+    /// Of all choices.
+    pub(crate) tokens_max: u64,
+    pub(crate) priority: u8,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Fields {
+    model: Option<String>,
+    stream: Option<bool>,
+    max_tokens: Option<u64>,
+    max_completion_tokens: Option<u64>,
+    n: Option<u64>,
+    priority: Option<i64>,
+}
+
+impl Glance {
+    /// Reads the body of a request of either kind.
+    ///
+    /// # Errors
+    ///
+    /// 400, with the field that is wrong.
+    pub(crate) fn at(body: &[u8], tokens_max: u64) -> Result<Self, ApiError> {
+        is_object(body)?;
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let fields: Fields =
+            serde_path_to_error::deserialize(&mut json).map_err(|error| field_error(&error))?;
+        let end = json.end();
+        end.map_err(|error| ApiError::malformed(format!("the body is no JSON: {error}")))?;
+        let asked = fields.max_completion_tokens.or(fields.max_tokens).unwrap_or(TOKENS_ASSUMED);
+        if tokens_max < asked {
+            let message = format!("`max_tokens` is {asked}, at most {tokens_max}");
+            return Err(ApiError::invalid("max_tokens", message));
+        }
+        Ok(Self {
+            model: fields.model,
+            stream: fields.stream.unwrap_or(false),
+            prompt_tokens: body.len() as u64 / BYTES_PER_TOKEN,
+            tokens_max: asked.saturating_mul(fields.n.unwrap_or(1)),
+            priority: fields.priority.unwrap_or(0).clamp(0, 255) as u8,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_is_read_and_the_rest_is_not() {
+        let body =
+            br#"{"model":"m","stream":true,"max_tokens":9,"n":3,"messages":{"odd":[1]},"x":1e9}"#;
+        let glance = Glance::at(body, 100).unwrap();
+        assert_eq!(
+            (Some("m".to_owned()), true, 27),
+            (glance.model, glance.stream, glance.tokens_max)
+        );
+        assert_eq!(body.len() as u64 / 4, glance.prompt_tokens);
+        assert_eq!(TOKENS_ASSUMED, Glance::at(b"{}", 1000).unwrap().tokens_max);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (body, param) in [
+            (&br#"{"max_tokens":101}"#[..], Some("max_tokens")),
+            (br#"{"max_tokens":-1}"#, Some("max_tokens")),
+            (br#"{"stream":"yes"}"#, Some("stream")),
+            (br#"{"model":7}"#, Some("model")),
+            (b"[]", None),
+            (b"{", None),
+            (b"{} x", None),
+        ] {
+            let error = Glance::at(body, 100).unwrap_err();
+            assert_eq!((400, param), (error.status.as_u16(), error.param.as_deref()));
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The relay: what it passes on, and what becomes of upstreams that fail.
+
+use std::io::{Read, Write};
+
+use streaming_server::Options;
+
+use crate::helpers::{Reply, Served, request, serve_script, texts};
+use crate::upstreams::{STREAM_HEAD, Upstream, chunk, relay, relay_to, stream};
+
+const BODY: &str = r#"{"model":"m","prompt":"a","max_tokens":4,"stream":true,"odd":[1,{}]}"#;
+const WHOLE: &str = r#"{"model":"m","prompt":"a","max_tokens":4}"#;
+const EVENTS: &str = ": hi\n\ndata: {\"a\":1}\n\ndata: {\"b\":\"\u{20ac}\"}\r\n\r\nevent: x\ndata:{}\n\ndata: [DONE]\n\n";
+const PATH: &str = "/v1/completions";
+
+fn post(served: &Served, body: &str, headers: &str) -> Reply {
+    let headers = format!("{headers}Connection: close\r\n");
+    Reply::parse(&served.send(&request(PATH, body, &headers)))
+}
+
+fn failures(served: &Served, name: &str) -> f64 {
+    let text = served.server.metrics();
+    let lines = text.lines().filter(|line| line.starts_with(name));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+/// Whether a stream ends with an error event and nothing is half.
+#[track_caller]
+fn check_told(reply: &Reply, before: &str) {
+    let rest =
+        reply.text().strip_prefix(before).unwrap_or_else(|| panic!("{}", reply.text())).to_owned();
+    let event = rest.strip_prefix("data: ").unwrap().strip_suffix("\n\ndata: [DONE]\n\n").unwrap();
+    let event: serde_json::Value = serde_json::from_str(event).unwrap();
+    assert_eq!("server_error", event["error"]["type"]);
+}
+
+#[test]
+fn a_stream_is_passed_on_byte_for_byte() {
+    for piece in [1, 7, 1000] {
+        let upstream = Upstream::says(stream(EVENTS, piece));
+        let served = relay(Options::default(), &[&upstream]);
+        let reply = post(&served, BODY, "X-More: 1\r\nAuthorization: Bearer theirs\r\n");
+        assert_eq!((200, EVENTS.as_bytes()), (reply.status, &reply.body[..]));
+        assert!(reply.has("content-type: text/event-stream") && reply.has("x-theirs: yes"));
+        let seen = upstream.seen().remove(0);
+        assert!(seen.starts_with("POST /v1/completions HTTP/1.1\r\n") && seen.ends_with(BODY));
+        let lower = seen.to_lowercase();
+        assert!(
+            lower.contains("\r\nx-more: 1\r\n")
+                && lower.contains("\r\nauthorization: bearer theirs\r\n")
+        );
+        assert!(lower.contains(&format!("\r\nhost: {}\r\n", upstream.address)));
+        assert_eq!(3.0, served.metric("vllm:generation_tokens_total"));
+    }
+}
+
+#[test]
+fn replies_that_are_no_streams_are_passed_on_as_they_are() {
+    for (status, body) in
+        [("200 OK", r#"{"usage":{"completion_tokens":4}}"#), ("400 No", r#"{"error":{}}"#)]
+    {
+        let length = body.len();
+        let reply = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        let upstream = Upstream::says(reply);
+        let served = relay(Options::default(), &[&upstream]);
+        let reply = post(&served, WHOLE, "");
+        assert_eq!(
+            (&status[..3], body),
+            (reply.status.to_string().as_str(), reply.text().as_str())
+        );
+        assert_eq!(body, served.get("/v1/models").text());
+    }
+}
+
+#[test]
+fn our_own_server_behind_a_relay_is_our_own_server() {
+    let (behind, _) = serve_script(Options::default(), &[b"x"], true);
+    let served = relay_to(Options::default(), vec![format!("http://{}/v1/", behind.address)]);
+    let body =
+        r#"{"prompt":"a","max_tokens":50,"stream":true,"stream_options":{"include_usage":true}}"#;
+    let events = post(&served, body, "").events();
+    assert_eq!(50, texts(&events, 0).len());
+    assert_eq!(50, events.last().unwrap()["usage"]["completion_tokens"]);
+    let reply = post(&served, body, "Accept: application/x-ndjson\r\n");
+    assert_eq!(52, reply.text().lines().count());
+    assert_eq!(400, post(&served, r#"{"max_tokens":7}"#, "").status);
+    assert_eq!("test", served.get("/v1/models").json()["data"][0]["id"]);
+}
+
+#[test]
+fn keys_of_ours_are_not_passed_on() {
+    let upstream = Upstream::says(stream(EVENTS, 1000));
+    let keys = Some("a:sekret tokens=1000/h".parse().unwrap());
+    let served = relay(Options { keys, ..Options::default() }, &[&upstream]);
+    assert_eq!(401, post(&served, BODY, "").status);
+    assert_eq!(200, post(&served, BODY, "Authorization: Bearer sekret\r\n").status);
+    let seen = upstream.seen();
+    assert!(seen.len() == 1 && !seen[0].contains("sekret"));
+    let large = BODY.replace(":4,", ":1000,");
+    assert_eq!(429, post(&served, &large, "Authorization: Bearer sekret\r\n").status);
+}
+
+/// Everything that can go wrong before the first byte of a reply's body.
+#[test]
+fn what_fails_before_the_first_byte_is_sent_to_another_one() {
+    let refused = "HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nslow";
+    for (reply, name) in [
+        (String::new(), "upstream_failures_total"),
+        ("HTTP/1.1 200 OK\r\nContent-".to_owned(), "upstream_failures_total"),
+        (STREAM_HEAD.to_owned(), "upstream_failures_total"),
+        (format!("{STREAM_HEAD}0\r\n\r\n"), "upstream_failures_total"),
+        ("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n".to_owned(), "upstream_failures_total"),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>".to_owned(),
+            "upstream_failures_total",
+        ),
+        ("\u{1}\u{2}\u{3} garbage\r\n\r\n".to_owned(), "upstream_failures_total"),
+        (refused.to_owned(), "upstream_refused_total"),
+        (refused.replace("429", "503"), "upstream_refused_total"),
+    ] {
+        let (bad, good) = (Upstream::says(reply.clone()), Upstream::says(stream(EVENTS, 1000)));
+        let served = relay(Options::default(), &[&bad, &good]);
+        // Both have as little to do: one of two requests goes to the bad one first.
+        for _ in 0..2 {
+            let answer = post(&served, BODY, "");
+            assert_eq!((200, EVENTS), (answer.status, answer.text().as_str()), "{reply}");
+        }
+        assert_eq!((1, 2), (bad.seen().len(), good.seen().len()), "{reply}");
+        assert_eq!(
+            (1.0, 1.0),
+            (failures(&served, name), failures(&served, "upstream_retries_total"))
+        );
+    }
+}
+
+#[test]
+fn where_there_is_no_other_the_client_is_told() {
+    let refused = "HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nslow";
+    let upstream = Upstream::says(refused);
+    let served = relay(Options::default(), &[&upstream]);
+    let reply = post(&served, BODY, "");
+    assert_eq!((429, "slow"), (reply.status, reply.text().as_str()));
+    assert!(reply.has("retry-after: 7"));
+    assert_eq!(1, upstream.seen().len());
+
+    let upstream = Upstream::says("");
+    let served = relay(Options::default(), &[&upstream]);
+    let reply = post(&served, BODY, "");
+    assert_eq!(
+        (502, "server_error"),
+        (reply.status, reply.json()["error"]["type"].as_str().unwrap())
+    );
+    assert_eq!(3, upstream.seen().len());
+    // Two failures more, and it is left alone.
+    let reply = post(&served, BODY, "");
+    assert_eq!((502, 5), (reply.status, upstream.seen().len()));
+    let reply = post(&served, BODY, "");
+    assert_eq!(
+        (503, "overloaded"),
+        (reply.status, reply.json()["error"]["type"].as_str().unwrap())
+    );
+    assert!(reply.has("retry-after: 1"));
+    assert_eq!(5, upstream.seen().len());
+}
+
+#[test]
+fn what_fails_after_the_first_byte_is_told_by_an_error_event() {
+    let first = "data: {\"a\":1}\n\n";
+    let head = STREAM_HEAD.as_bytes();
+    for (rest, name) in [
+        (&b""[..], "dies"),
+        (&chunk(b"data: {\"half")[..], "dies within an event"),
+        (b"zz\r\ngarbage", "garbage for a chunk"),
+        (b"0\r\n\r\n", "ends without [DONE]"),
+    ] {
+        let upstream = Upstream::says([head, &chunk(first.as_bytes()), rest].concat());
+        let other = Upstream::says(stream(EVENTS, 1000));
+        let served = relay(Options::default(), &[&upstream, &other]);
+        let replies: Vec<_> = (0..2).map(|_| post(&served, BODY, "")).collect();
+        let told = replies.iter().find(|reply| reply.text() != EVENTS).unwrap();
+        check_told(told, first);
+        assert_eq!((1, 1), (upstream.seen().len(), other.seen().len()), "{name}");
+        assert_eq!(1.0, failures(&served, "upstream_failures_total"), "{name}");
+        assert_eq!(0.0, failures(&served, "upstream_retries_total"), "{name}");
+    }
+}
+
+#[test]
+fn an_event_without_end_is_broken_off() {
+    let endless = chunk(&vec![b'x'; 5 << 20]);
+    let upstream =
+        Upstream::says([STREAM_HEAD.as_bytes(), &chunk(b"data: 1\n\n"), &endless].concat());
+    let served = relay(Options::default(), &[&upstream]);
+    check_told(&post(&served, BODY, ""), "data: 1\n\n");
+}
+
+#[test]
+fn a_client_that_goes_is_told_to_the_upstream() {
+    let (gone, told) = std::sync::mpsc::channel();
+    let upstream = Upstream::new(move |stream, _| {
+        stream.write_all(STREAM_HEAD.as_bytes()).unwrap();
+        stream.write_all(&chunk(b"data: 1\n\n")).unwrap();
+        // Nothing comes, and then the end.
+        let _ = gone.send(stream.read(&mut [0; 16]).unwrap_or(0));
+    });
+    let served = relay(Options::default(), &[&upstream]);
+    let mut client = served.open(BODY);
+    client.read_exact(&mut [0; 64]).unwrap();
+    drop(client);
+    assert_eq!(0, told.recv_timeout(crate::helpers::LIMIT).unwrap());
+}
+
+#[test]
+fn a_drain_that_takes_too_long_says_so_to_relayed_streams() {
+    let upstream = Upstream::new(|stream, _| {
+        stream.write_all(STREAM_HEAD.as_bytes()).unwrap();
+        stream.write_all(&chunk(b"data: 1\n\n")).unwrap();
+        let _ = stream.read(&mut [0; 16]);
+    });
+    let drain_timeout = std::time::Duration::from_millis(50);
+    let mut served = relay(Options { drain_timeout, ..Options::default() }, &[&upstream]);
+    let mut client = served.connect();
+    client.write_all(&request(PATH, BODY, "")).unwrap();
+    let mut reply = vec![0; 64];
+    client.read_exact(&mut reply).unwrap();
+    served.stop();
+    client.read_to_end(&mut reply).unwrap();
+    let reply = Reply::parse(&reply).text();
+    assert!(reply.starts_with("data: 1\n\ndata: {") && reply.contains("\"draining\""), "{reply}");
+    assert_eq!(1, served.end().cut);
+}
+
+#[test]
+fn tokens_through_a_relay_are_those_of_its_upstream() {
+    let (behind, _) = serve_script(Options::default(), &[b"x"], true);
+    let served = relay_to(Options::default(), vec![format!("http://{}", behind.address)]);
+    let body = r#"{"prompt":"a","max_tokens":3000,"stream":true}"#;
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(3000, texts(&post(&served, body, "").events(), 0).len()));
+        }
+    });
+}
