@@ -36,7 +36,7 @@ pub fn cases() -> Vec<Case> {
     type Run = fn(&Context) -> CaseRecord;
     let cases: [(&str, f64, Run); 5] = [
         ("behavior/disconnect", 0.6, disconnect),
-        ("behavior/frozen", 3.2, frozen),
+        ("behavior/frozen", 3.8, frozen),
         ("behavior/overload", 0.8, overload),
         ("behavior/drain", 1.5, drain),
         ("flood/64/ttft", 1.5, flood_ttft),
@@ -85,12 +85,11 @@ fn disconnect(context: &Context) -> CaseRecord {
 
 /// One client of a hundred reads nothing: the median of the others beside what it was before.
 fn frozen(context: &Context) -> CaseRecord {
-    // The median of the others is that of the time after it: less than half of theirs is beside it.
-    let stall = Duration::from_millis(700);
+    let stall = Duration::from_secs(1);
     let mut serving = start(INTERVAL, &Limits { stall, ..Limits::default() });
     let mut client = open(serving.address, 99, ENDLESS);
     read(&mut client, Duration::from_millis(300));
-    let alone = read(&mut client, context.seconds(0.6));
+    let alone = read(&mut client, context.seconds(1.0));
     let before = serving.used().expect("the server lives").rss_bytes;
     let _frozen = freeze(serving.address).expect("loopback has room");
     let beside = read(&mut client, stall + context.seconds(1.5));

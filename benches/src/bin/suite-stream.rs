@@ -268,14 +268,18 @@ fn instrument(context: &Context) -> CaseRecord {
     record
 }
 
-/// As many streams as the limit of open files allows here, two tokens a second each: tokens that did not
-/// come.
+/// As many streams as the limit of open files allows here, two tokens a second each, or one where there is
+/// time for that: tokens that did not come.
 fn many(context: &Context) -> CaseRecord {
     let files = raise_open_files().expect("limits can be read");
-    let wanted = if context.mode == Mode::Pair { 200 } else { 8000 };
+    let (wanted, pace_ms) = match context.mode {
+        Mode::Pair => (200, 500),
+        Mode::Quick => (8000, 500),
+        Mode::Comprehensive | Mode::Stress => (10_000, 1000),
+    };
     let streams = wanted.min(usize::try_from(files / 2).unwrap_or(usize::MAX));
     let load = Load { streams, tokens: 3, stamped: true, ..Load::default() };
-    let pace = Duration::from_millis(500);
+    let pace = Duration::from_millis(pace_ms);
     let mut serving = Serving::start(Kind::ServerFree, pace, false).expect("it starts again");
     let before = serving.used().expect("the server lives").rss_bytes;
     let mut client = Client::open(serving.address, load).expect("loopback has room");

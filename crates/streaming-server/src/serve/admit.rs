@@ -43,8 +43,7 @@ pub(super) async fn admit(
         tenant.refused.add(1);
         ApiError::rate_limited("tokens", retry_at.wait().unwrap_or(NEVER_AGAIN))
     })?;
-    // Whoever may be served early may ask to be served late.
-    let class = tenant.priority.max(priority);
+    let class = class(tenant.priority, priority);
     let entry = Entry { charge, class, prompt_tokens, tokens_max };
     let timeout = core.options.queue_timeout;
     let admitted = core.admission.admit(entry, timeout).await;
@@ -65,4 +64,19 @@ pub(super) async fn admit(
             }
         }
     })
+}
+
+/// The class of a request: whoever may be served early may ask to be served late, and not the other way.
+fn class(of_key: u8, asked: u8) -> u8 {
+    of_key.max(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_may_be_served_later_than_its_key_and_not_earlier() {
+        assert_eq!((3, 3, 5), (class(3, 0), class(3, 3), class(3, 5)));
+    }
 }
