@@ -3,7 +3,8 @@
 //! The pure part, built without default features, is the judge of all our measurements: [`stats`] that
 //! say how much they know, [`CaseRecord`]s, [`Limit`]s, [`Baseline`]s and the [`report`]. It reads no
 //! clock and starts no process. So is all of [`sse`] and, but for the load generator and its ground truth,
-//! of [`stream`]: what a stream of tokens says, and what its figures mean.
+//! of [`stream`]: what a stream of tokens says, and what its figures mean. Models that see are measured and
+//! judged by `vision`.
 //!
 //! # The guarantee
 //!
@@ -35,6 +36,8 @@
 //! | `process` | running and measuring processes | with `cli` |
 //! | `stream` | the load generator for streams of tokens, and the emitter (Linux only) | with `cli` |
 //! | `tls` | `https` endpoints | with `cli` |
+//! | `vision` | models that see: a zoo without downloads, the engine rten, requirement families (Linux only) | with `cli` |
+//! | `ort` | ONNX Runtime as a second engine, its library found at run time | no |
 //! | `cli` | the program `inference-bench` | yes |
 
 #![forbid(unsafe_code)]

@@ -40,6 +40,7 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite { name: "storage", target: Target::Bin("suite-storage"), budget_s: 25 },
     Suite { name: "scale", target: Target::Bin("suite-scale"), budget_s: 25 },
     Suite { name: "stream", target: Target::Bin("suite-stream"), budget_s: 75 },
+    Suite { name: "infer", target: Target::Bin("suite-infer"), budget_s: 50 },
     Suite { name: "micro", target: Target::Bench("micro"), budget_s: 25 },
 ];
 

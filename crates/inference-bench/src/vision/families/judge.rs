@@ -293,3 +293,114 @@ impl Figures {
         self.done.contains(&family)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vision::figures::{Batch, Cleanup};
+    use crate::vision::zoo::Variant;
+
+    fn model() -> Figures {
+        let mut figures = Figures { tried: 10, ..Figures::default() };
+        figures.facts.name = "model".to_owned();
+        figures.facts.variant = Some(Variant::Nano);
+        figures
+    }
+
+    #[track_caller]
+    fn check(figures: &Figures, name: &str, expected: Verdict) -> CaseRecord {
+        let cases = judge(figures, &Targets::default()).cases;
+        let case = cases.into_iter().find(|case| case.case == format!("model/{name}")).unwrap();
+        assert_eq!(expected, case.verdict, "{case:?}");
+        case
+    }
+
+    fn single(ms: f64) -> Vec<Sample> {
+        vec![Sample { before_ms: 1.0, inference_ms: ms - 2.0, after_ms: 1.0 }; 12]
+    }
+
+    #[test]
+    fn each_target_of_the_founding_suite_is_a_gate() {
+        let load = |ms| Figures { load_ms: vec![ms], ..model() };
+        check(&load(500.0), "load", Verdict::Pass);
+        check(&load(500.1), "load", Verdict::Fail);
+        let real_time = |ms| Figures { single: single(ms), ..model() };
+        check(&real_time(1999.0), "real_time", Verdict::Pass);
+        check(&real_time(2001.0), "real_time", Verdict::Fail);
+        let peak = |mib: u64| Figures { peak_bytes: vec![1, mib << 20], ..model() };
+        check(&peak(1024), "memory", Verdict::Pass);
+        check(&peak(1025), "memory", Verdict::Fail);
+        let batch = |pictures, mib: u64| {
+            let batch = Batch { pictures, wall_ms: 1000.0, peak_bytes: Some(mib << 20) };
+            Figures { batch: Some(batch), ..model() }
+        };
+        check(&batch(20, 4096), "throughput", Verdict::Pass);
+        check(&batch(19, 4096), "throughput", Verdict::Fail);
+        check(&batch(20, 4097), "batch_memory", Verdict::Fail);
+        let concurrent = |ms| Figures { concurrent_ms: vec![10.0, ms], at_once: 10, ..model() };
+        check(&concurrent(5000.0), "concurrent", Verdict::Pass);
+        check(&concurrent(5001.0), "concurrent", Verdict::Fail);
+        let cleanup = |left: u64| {
+            let cleanup = Cleanup { before_bytes: 9, after_bytes: 9 + left, cycles: 5 };
+            Figures { cleanup: Some(cleanup), ..model() }
+        };
+        check(&cleanup(1 << 20), "cleanup", Verdict::Pass);
+        check(&cleanup(2 << 20), "cleanup", Verdict::Fail);
+    }
+
+    #[test]
+    fn variants_without_a_number_are_reported() {
+        let mut figures = Figures { load_ms: vec![9e9], ..model() };
+        figures.facts.variant = None;
+        check(&figures, "load", Verdict::Reported);
+        figures.batch = Some(Batch { pictures: 1, wall_ms: 9e9, peak_bytes: None });
+        figures.facts.variant = Some(Variant::Medium);
+        check(&figures, "throughput", Verdict::Reported);
+    }
+
+    fn leak(live: impl Fn(u64) -> u64, resident: impl Fn(u64) -> u64) -> Figures {
+        let live_bytes = (0..50).map(live).collect();
+        let resident_bytes = (0..50).map(resident).collect();
+        Figures { growth: Some(Growth { live_bytes, resident_bytes, side: 64 }), ..model() }
+    }
+
+    #[test]
+    fn sixty_four_live_bytes_are_a_leak_and_restless_pages_are_none() {
+        check(&leak(|_| 7, |k| 4096 * k), "leak", Verdict::Pass);
+        check(&leak(|k| 64 * k, |_| 7), "leak", Verdict::Fail);
+        check(&leak(|k| 1000 + k % 7 * 100, |_| 7), "leak", Verdict::Pass);
+        let mut coarse = leak(|_| 7, |k| 64 * k);
+        coarse.growth.as_mut().unwrap().live_bytes.clear();
+        let case = check(&coarse, "leak", Verdict::Pass);
+        assert!(case.reason.unwrap().contains("hides what is small"));
+    }
+
+    #[test]
+    fn what_no_such_machine_can_do_is_not_applicable_with_both_numbers() {
+        let mut slow = Figures { single: single(3000.0), ..model() };
+        slow.facts.gflops = Some(100.0);
+        // 100 GFLOPs at 40 GFLOP/s take longer than two seconds; at 60 they do not.
+        slow.reference_gflops_per_s = Some(40.0);
+        let case = check(&slow, "real_time", Verdict::NotApplicable);
+        let reason = case.reason.unwrap();
+        assert!(reason.contains("100.0 GFLOPs") && reason.contains("40.0 GFLOP/s"), "{reason}");
+        slow.reference_gflops_per_s = Some(60.0);
+        check(&slow, "real_time", Verdict::Fail);
+        slow.single = single(1000.0);
+        slow.reference_gflops_per_s = Some(40.0);
+        check(&slow, "real_time", Verdict::Pass);
+    }
+
+    #[test]
+    fn rates_count_operations_and_single_pictures() {
+        let late = Figures { single: single(3000.0), failed: 5, ..model() };
+        let fine = Figures { single: single(10.0), ..model() };
+        let judged = [judge(&late, &Targets::default()), judge(&fine, &Targets::default())];
+        let expected = Rates { success: Some(75.0), compliance: Some(50.0) };
+        assert_eq!(expected, Judged::rates(&judged));
+        let mut dead = fine;
+        dead.lose("killed".to_owned());
+        let judged = [judge(&dead, &Targets::default())];
+        assert_eq!(Some(0.0), Judged::rates(&judged).success);
+    }
+}

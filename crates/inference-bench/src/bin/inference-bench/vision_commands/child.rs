@@ -97,15 +97,15 @@ fn end_of(mut stderr: impl Read) -> String {
 /// How a process died, in the words that help most.
 fn obituary(status: ExitStatus, words: &str, memory_limit: Option<u64>) -> String {
     use std::os::unix::process::ExitStatusExt;
-    let telling = |line: &&str| !line.trim().is_empty() && !line.starts_with("note:");
-    let last = words.lines().rfind(telling).unwrap_or_default().trim();
-    let last = last.replace(char::is_control, " ");
-    let out_of_memory = ["memory allocation of", "bad_alloc", "Cannot allocate"]
-        .iter()
-        .any(|mark| words.contains(mark));
-    if out_of_memory {
-        return format!("out of memory{}: {last}", under(memory_limit));
+    let marks = ["memory allocation of", "bad_alloc", "Cannot allocate"];
+    let is_mark = |line: &&str| marks.iter().any(|mark| line.contains(mark));
+    if let Some(line) = words.lines().find(is_mark) {
+        let line = line.trim().replace(char::is_control, " ");
+        return format!("out of memory{}: {line}", under(memory_limit));
     }
+    let around = |line: &&str| !line.trim().is_empty() && !line.contains("backtrace");
+    let last = words.lines().rfind(around).unwrap_or_default().trim();
+    let last = last.replace(char::is_control, " ");
     match status.signal() {
         // The kernel's way to end whoever takes too much of a container's memory.
         Some(9) => "killed by signal 9: out of memory, or somebody killed it".to_owned(),
@@ -124,4 +124,27 @@ fn under(memory_limit: Option<u64>) -> String {
     let inherited = set.filter_map(|resource| getrlimit(resource).ok()).map(|(soft, _)| soft).min();
     let limit = memory_limit.or(inherited.filter(|&soft| soft != nix::libc::RLIM_INFINITY));
     limit.map_or_else(String::new, |limit| format!(" under the limit of {} MiB", limit >> 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(status: i32, words: &str, expected: &str) {
+        assert_eq!(expected, obituary(ExitStatus::from_raw(status), words, Some(512 << 20)));
+    }
+
+    #[test]
+    fn a_death_is_told_in_the_words_that_help() {
+        let words = "memory allocation of 999 bytes failed\nskipping backtrace printing\n";
+        let expected =
+            "out of memory under the limit of 512 MiB: memory allocation of 999 bytes failed";
+        check(6, words, expected);
+        check(9, "", "killed by signal 9: out of memory, or somebody killed it");
+        check(6, "odd\u{1b}[31m\n\n", "its process died of signal 6: odd [31m");
+        check(256, "last", "its process ended with exit status: 1: last");
+    }
 }

@@ -1,0 +1,148 @@
+//! The suite `infer`: the requirement families on models of the zoo, one case for each demand.
+//!
+//! Models have synthetic weights: times and memory are true, what they see is nothing. Leaks and what
+//! stays behind are looked for with the smallest pictures, where a repetition costs least.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use benches::suite::{self, Case, Context, Mode};
+use inference_bench::vision::zoo::{self, MODELS, Model, Normalization};
+use inference_bench::vision::{
+    self, EngineKind, Facts, Family, Figures, Observer, Plan, Step, Subject, Targets, judge,
+    measure,
+};
+use inference_bench::{CaseRecord, Limit, Verdict};
+use memory::heap::{CountingAllocator, trim_c_heap};
+
+#[global_allocator]
+static HEAP: CountingAllocator = CountingAllocator::system();
+
+/// What quick mode measures.
+const QUICK: [&str; 3] = ["yolo11n", "yolo11s", "yolo12n"];
+/// The side of the smallest pictures that models are made for, in pixels.
+const SMALL: u64 = 64;
+/// The most that may stand around the model, in percent of its time, with pictures in full HD.
+const AROUND_PCT_MAX: f64 = 10.0;
+/// Time of one family in comprehensive mode: a model has eight cases, and 45 seconds.
+const FAMILY_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// The demands: the case of a judged model, the family that measures it, and the seconds that it takes of
+/// each GFLOP of the model.
+const DEMANDS: [(&str, Family, f64, &str); 8] = [
+    ("load", Family::Load, 0.01, "Model Loading Tests"),
+    ("real_time", Family::RealTime, 0.26, "test_single_inference_real_time_performance"),
+    ("real_time/around_share", Family::RealTime, 0.26, "Benchmark Configuration"),
+    ("throughput", Family::Batch, 0.16, "Batch Processing Tests"),
+    ("memory", Family::Memory, 0.08, "Memory Usage Monitoring"),
+    ("concurrent", Family::Concurrent, 0.2, "Concurrent Load Tests"),
+    ("leak", Family::Leak, 0.05, "test_memory_leak_detection"),
+    ("cleanup", Family::Cleanup, 0.02, "Resource Cleanup"),
+];
+
+fn main() -> ExitCode {
+    // Which cases there are depends on the mode, and `list` is told it, too.
+    let is_long = std::env::args().any(|word| word == "comprehensive" || word == "stress");
+    let models = MODELS.iter().filter(|model| is_long || QUICK.contains(&model.name));
+    let cases: Vec<Case> = models.flat_map(cases).collect();
+    suite::main(&cases)
+}
+
+fn cases(model: &'static Model) -> impl Iterator<Item = Case> {
+    DEMANDS.into_iter().map(move |(demand, family, expected_s, seed_case)| {
+        let name = format!("{}/{demand}", model.name);
+        let expected_s = 0.3 + expected_s * model.gflops;
+        Case::new(&name, seed_case, expected_s, move |context| run(context, model, demand, family))
+    })
+}
+
+fn run(context: &Context, model: &Model, demand: &str, family: Family) -> CaseRecord {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // One side of a pair, and a smoke test, are no measurements.
+    let side = if context.mode == Mode::Pair { SMALL } else { zoo::SIZE };
+    let graph = model.graph(side, context.seed, Normalization::Fused).expect("the side fits");
+    let mut facts = Facts::default();
+    facts.name = model.name.to_owned();
+    facts.variant = Some(model.variant);
+    facts.gflops = Some(graph.counts().gflops());
+    facts.is_synthetic = true;
+    let subject = Subject {
+        facts,
+        file: generate(folder.path(), model, side, context.seed),
+        small_file: Some(generate(folder.path(), model, SMALL, context.seed)),
+        side: side as usize,
+    };
+    let plan = plan(context, family);
+    let figures = measure(&subject, &EngineKind::Rten, &plan, &mut Quiet);
+    let figures = figures.expect("a model of the zoo loads and runs");
+    let mut record = record(&figures, demand);
+    if context.mode == Mode::Pair && record.verdict != Verdict::Invalid {
+        record.withdraw(Verdict::Reported, "too short to be judged");
+    }
+    record
+}
+
+fn generate(folder: &Path, model: &Model, side: u64, seed: u64) -> PathBuf {
+    let path = folder.join(format!("{side}.onnx"));
+    let graph = model.graph(side, seed, Normalization::Fused).expect("the side fits");
+    let mut file = BufWriter::new(File::create(&path).expect("the folder is ours"));
+    graph.write(&mut file).and_then(|()| file.flush()).expect("the disk has room");
+    path
+}
+
+fn plan(context: &Context, family: Family) -> Plan {
+    let mut plan = Plan::new(match context.mode {
+        Mode::Pair | Mode::Quick => vision::Mode::Quick,
+        Mode::Comprehensive => vision::Mode::Comprehensive,
+        Mode::Stress => vision::Mode::Stress,
+    });
+    plan.families = vec![family];
+    plan.seed = context.seed;
+    if context.mode != Mode::Stress {
+        plan.family_time_max = FAMILY_TIME_MAX;
+    }
+    if context.mode == Mode::Pair {
+        (plan.singles, plan.batch, plan.at_once, plan.repeats) = (2, 2, 2, 5);
+    }
+    plan
+}
+
+/// The case of this demand; invalid where anything failed on the way.
+fn record(figures: &Figures, demand: &str) -> CaseRecord {
+    let judged = judge(figures, &Targets::default());
+    let name = format!("{}/{demand}", figures.facts.name);
+    let found = judged.cases.into_iter().find(|case| case.case == name);
+    let mut record = found.unwrap_or_else(|| {
+        let mut record = CaseRecord::new(&*name, "");
+        record.withdraw(Verdict::Invalid, "nothing was measured");
+        record
+    });
+    if demand.ends_with("around_share") && record.value.is_some() {
+        record.judge(Limit::at_most(AROUND_PCT_MAX));
+    }
+    if let Some(words) = figures.failures.first() {
+        record.withdraw(Verdict::Invalid, words);
+    }
+    record
+}
+
+struct Quiet;
+
+impl Observer for Quiet {
+    fn live_bytes(&self) -> Option<u64> {
+        Some(HEAP.counts().live_bytes)
+    }
+
+    fn trim(&self) {
+        trim_c_heap();
+    }
+
+    fn step(&mut self, _: Step) {}
+
+    fn family(&mut self, _: &Figures) {}
+}
