@@ -35,14 +35,19 @@ const FAMILY_TIME_MAX: Duration = Duration::from_secs(5);
 /// The demands: the case of a judged model, the family that measures it, and the seconds that it takes of
 /// each GFLOP of the model.
 const DEMANDS: [(&str, Family, f64, &str); 8] = [
-    ("load", Family::Load, 0.01, "Model Loading Tests"),
+    ("load", Family::Load, 0.01, "model loading"),
     ("real_time", Family::RealTime, 0.26, "test_single_inference_real_time_performance"),
-    ("real_time/around_share", Family::RealTime, 0.26, "Benchmark Configuration"),
-    ("throughput", Family::Batch, 0.16, "Batch Processing Tests"),
-    ("memory", Family::Memory, 0.08, "Memory Usage Monitoring"),
-    ("concurrent", Family::Concurrent, 0.2, "Concurrent Load Tests"),
+    (
+        "real_time/around_share",
+        Family::RealTime,
+        0.26,
+        "test_single_inference_real_time_performance",
+    ),
+    ("throughput", Family::Batch, 0.16, "batch processing"),
+    ("memory", Family::Memory, 0.08, "memory per inference"),
+    ("concurrent", Family::Concurrent, 0.2, "concurrent load"),
     ("leak", Family::Leak, 0.05, "test_memory_leak_detection"),
-    ("cleanup", Family::Cleanup, 0.02, "Resource Cleanup"),
+    ("cleanup", Family::Cleanup, 0.02, "resource cleanup"),
 ];
 
 fn main() -> ExitCode {
