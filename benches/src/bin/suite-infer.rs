@@ -71,11 +71,12 @@ fn run(context: &Context, model: &Model, demand: &str, family: Family) -> CaseRe
     // One side of a pair, and a smoke test, are no measurements.
     let side = if context.mode == Mode::Pair { SMALL } else { zoo::SIZE };
     let graph = model.graph(side, context.seed, Normalization::Fused).expect("the side fits");
-    let mut facts = Facts::default();
-    facts.name = model.name.to_owned();
-    facts.variant = Some(model.variant);
-    facts.gflops = Some(graph.counts().gflops());
-    facts.is_synthetic = true;
+    let facts = Facts {
+        name: model.name.to_owned(),
+        variant: Some(model.variant),
+        gflops: Some(graph.counts().gflops()),
+        is_synthetic: true,
+    };
     let subject = Subject {
         facts,
         file: generate(folder.path(), model, side, context.seed),

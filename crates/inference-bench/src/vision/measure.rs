@@ -192,10 +192,16 @@ impl Session<'_> {
         });
     }
 
+    /// The speed of the machine, right beside what it is to judge.
+    fn reference(&mut self) {
+        if self.figures.reference_gflops_per_s.is_none() {
+            let speed = reference::gflops_per_s(|file| self.engine(file).ok());
+            self.figures.reference_gflops_per_s = speed;
+        }
+    }
+
     fn real_time(&mut self, pipeline: &Pipeline) {
-        // The speed of the machine, right beside what it is to judge.
-        self.figures.reference_gflops_per_s =
-            reference::gflops_per_s(|file| self.engine(file).ok());
+        self.reference();
         let pictures = self.plan.single_pictures();
         self.repeat(Family::RealTime, self.plan.singles, |session, number| {
             let picture = &pictures[number as usize % pictures.len()];
@@ -225,6 +231,7 @@ impl Session<'_> {
     }
 
     fn batch(&mut self, pipeline: &Pipeline) {
+        self.reference();
         let pictures = self.plan.single_pictures();
         self.observer.trim();
         let is_reset = seam::reset_peak();
