@@ -53,7 +53,7 @@ pub struct Server {
 /// Where tokens come from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    Runner(Engine),
+    Runner(Box<Engine>),
     Relay(Arc<Relay>),
 }
 
@@ -169,7 +169,7 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let factory: Factory = Arc::new(move || Box::new(runner()));
         let engine = Engine::start(factory, clock, &metrics).map_err(StartError::Thread)?;
-        Ok(Self::new(options, Source::Runner(engine), clock, metrics))
+        Ok(Self::new(options, Source::Runner(Box::new(engine)), clock, metrics))
     }
 
     /// Passes requests on to upstreams instead of a runner, and their replies back as they come. Where

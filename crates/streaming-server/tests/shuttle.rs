@@ -4,7 +4,7 @@
 //! `SHUTTLE_ITERATIONS` sets how many schedules each test tries, and `SHUTTLE_SEED` what they are drawn
 //! from; a test prints its seed.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 
 use shuttle::scheduler::RandomScheduler;
 use shuttle::{Config, Runner};
