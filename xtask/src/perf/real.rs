@@ -23,11 +23,11 @@ const CHECK_MAX: Duration = Duration::from_secs(600);
 const DONE: &str = "ok: ";
 const SKIPPED: &str = "skipped: ";
 
-/// A script in `xtask/scripts`, and the program that it tries.
+/// A script in `xtask/scripts`, and how it is called.
 struct Check {
     case: &'static str,
     script: &'static str,
-    program: Option<&'static str>,
+    arguments: &'static [&'static str],
     gate: &'static str,
 }
 
@@ -35,25 +35,25 @@ const CHECKS: [Check; 5] = [
     Check {
         case: "packages_behind_nginx",
         script: "real-packages",
-        program: Some("target/debug/download"),
+        arguments: &["target/debug/download"],
         gate: "every digest, plain and over TLS",
     },
     Check {
         case: "huggingface_hub_of_our_hub",
         script: "hub-client",
-        program: None,
+        arguments: &[],
         gate: "contents, errors and rate limit as the library knows them",
     },
     Check {
         case: "huggingface_hub_of_our_cache",
         script: "hub-cache",
-        program: None,
+        arguments: &[],
         gate: "loads offline, finds nothing wrong, writes beside us",
     },
     Check {
         case: "clients_of_our_streams",
         script: "sse-clients",
-        program: Some("target/debug/streaming-server"),
+        arguments: &["--install", "target/debug/streaming-server"],
         gate: "every token, at once",
     },
     Check {
@@ -97,7 +97,7 @@ fn build() -> Result<(), Failure> {
 
 fn started(check: &Check, signals: &Signals) -> Result<Captured, Failure> {
     let mut command = Command::new(Path::new("xtask/scripts").join(check.script));
-    command.args(check.program).current_dir(root());
+    command.args(check.arguments).current_dir(root());
     capture(&mut command, CHECK_MAX, &root().join("target/perf/real.log"), signals)
 }
 
