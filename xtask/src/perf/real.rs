@@ -59,7 +59,7 @@ const CHECKS: [Check; 5] = [
     Check {
         case: "trained_models",
         script: "real-models",
-        program: None,
+        arguments: &[],
         gate: "detectors of others load, run and find something",
     },
 ];
