@@ -1,8 +1,8 @@
 //! Models that see: does one load, run, fit and keep its time, and what does it cost.
 //!
 //! [`onnx`], [`zoo`] and the judging parts are pure. [`engine`]s run models, a [`pipeline`] takes a
-//! [`picture`] to boxes, and [`measure`] does so as often as a [`Plan`] has it, in the caller's process.
-//! What was measured ([`Figures`]) is judged by [`Targets`]: [`judge`] makes cases of it, [`recommend`]
+//! [`picture`] to boxes, and [`measure()`] does so as often as a [`Plan`] has it, in the caller's process.
+//! What was measured ([`Figures`]) is judged by [`Targets`]: [`judge`] makes cases of it, [`recommend()`]
 //! says what to do.
 //!
 //! # Examples
