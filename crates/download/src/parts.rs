@@ -42,6 +42,9 @@ pub struct PartsOptions {
     /// While so many bytes at the frontier wait for the hash, no more than [`FEEDERS`] parts are in
     /// flight: it is the hash that takes the time then, and more at once would only contend with it.
     pub backlog_bytes: u64,
+    /// Whether bytes may be asked for twice. Not under a limit of rate: what comes twice is paid for twice, and
+    /// a part is slow because others have their turn.
+    pub may_hedge: bool,
 }
 
 impl Default for PartsOptions {
@@ -51,6 +54,7 @@ impl Default for PartsOptions {
             part_bytes_min: 256 << 10,
             lag_bytes: 64 << 20,
             backlog_bytes: 1 << 20,
+            may_hedge: true,
         }
     }
 }
@@ -303,7 +307,13 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn options() -> PartsOptions {
-        PartsOptions { part_bytes: 10, part_bytes_min: 4, lag_bytes: 30, backlog_bytes: 100 }
+        PartsOptions {
+            part_bytes: 10,
+            part_bytes_min: 4,
+            lag_bytes: 30,
+            backlog_bytes: 100,
+            may_hedge: true,
+        }
     }
 
     /// A plan that has seen long ago that the link is not fast.
@@ -417,6 +427,15 @@ mod tests {
         assert_eq!(Next::Wait, parts.next(2 * SECOND));
         parts.set_round_trip(4 * SECOND);
         assert!(matches!(parts.next(2 * SECOND), Next::Fetch { .. }));
+    }
+
+    #[test]
+    fn under_a_limit_of_rate_nothing_is_asked_for_twice() {
+        let options = PartsOptions { may_hedge: false, ..options() };
+        let mut parts = begun(Parts::new(6, Ledger::default(), 0, options));
+        let slow = fetch(&mut parts, 0, 6);
+        parts.arrived(slow, 1, SECOND);
+        assert_eq!(None, fetch_at(&mut parts, 9 * SECOND));
     }
 
     #[test]

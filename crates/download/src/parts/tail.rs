@@ -31,6 +31,9 @@ impl Parts {
             part.end = middle;
             return Some(self.fetch(middle, end, 0, now));
         }
+        if !self.options.may_hedge {
+            return None;
+        }
         part.hedged = true;
         let (at, end, repeats) = (part.at, part.end, part.repeats + 1);
         Some(self.fetch(at, end, repeats, now))
@@ -59,6 +62,9 @@ impl Parts {
     /// Repeats the rest of the part that will take longest, if it is not young. Each part is repeated once; a
     /// repetition that turns out to be slow, too, once more.
     pub(super) fn hedge(&mut self, now: Duration) -> Option<Next> {
+        if !self.options.may_hedge {
+            return None;
+        }
         let (soon, youth) = (self.soon(), youth(self.round_trip));
         let hardly_faster = self.usual_rate().map(|usual| usual / HEDGE_GAIN);
         let late = |part: &&mut InFlight| {

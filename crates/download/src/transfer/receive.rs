@@ -293,7 +293,9 @@ impl<'a> Receiver<'a> {
         let part_bytes_min = (part_bytes / 4).clamp(1, 256 << 10);
         let lag_bytes = self.lag_bytes().max(2 * part_bytes);
         let part_bytes = part_bytes.max(first_bytes);
-        PartsOptions { part_bytes, part_bytes_min, lag_bytes, backlog_bytes: BACKLOG_BYTES }
+        let may_hedge = self.attempt.limiter.is_none();
+        let backlog_bytes = BACKLOG_BYTES;
+        PartsOptions { part_bytes, part_bytes_min, lag_bytes, backlog_bytes, may_hedge }
     }
 
     fn lag_bytes(&self) -> u64 {
