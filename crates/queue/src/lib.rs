@@ -23,7 +23,8 @@
 //! 3. **Between keys**, those that may start a job and count as the best class take turns, by deficit
 //!    round robin: each round gives each of them its weight times the [`quantum`](Rules::quantum), a
 //!    key starts its next job in the round in which it can pay the job's [`cost`](Job::cost), and
-//!    keeps its turn while it can pay. A key that comes to its class's ring, because it has a job
+//!    keeps its turn while it can pay. What a job [did not cost](Scheduler::finish_at) in the end comes
+//!    back. A key that comes to its class's ring, because it has a job
 //!    again, room again, or counts as another class, comes in the present round and with nothing.
 //!
 //! So much may be said beforehand, and is tested:

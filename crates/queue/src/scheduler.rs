@@ -81,6 +81,7 @@ struct Slot<J> {
     lane: u32,
     class: u8,
     state: State,
+    /// What its key pays for its start; once it runs, what may be given back of that.
     cost: u64,
     /// [`rank::NEVER_NS`] without a time-out.
     deadline_ns: u64,
@@ -179,6 +180,15 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
 
     /// Ends a running job and frees its slots; returns its work, or none if it does not run.
     pub fn finish(&mut self, id: Id, finish: Finish) -> Option<J> {
+        self.finish_at(id, finish, u64::MAX)
+    }
+
+    /// Like [`finish`](Self::finish), for a job that cost so much in the end: what its key paid beyond
+    /// that pays for the key's next jobs. More than the job's [`cost`](Job::cost) counts as that.
+    ///
+    /// Nothing is given back of a job that started while no other key of its class waited: its key
+    /// did not wait for those rounds, and would have saved them up.
+    pub fn finish_at(&mut self, id: Id, finish: Finish, cost: u64) -> Option<J> {
         if self.state(id)? != State::Running {
             return None;
         }
@@ -191,8 +201,10 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         self.forget_unique(&slot);
         let lane = self.lanes.at_mut(slot.lane);
         lane.running -= 1;
-        // A lane that is ready anyway stands where it stood.
-        if lane.standing.is_none() {
+        let unspent = slot.cost.saturating_sub(cost);
+        lane.refund(unspent);
+        // A lane that is ready anyway stands where it stood, unless it can pay sooner now.
+        if lane.standing.is_none() || 0 < unspent {
             self.settle(slot.lane);
         }
         Some(slot.work)

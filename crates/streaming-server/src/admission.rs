@@ -61,7 +61,6 @@ struct Place {
     cost: u64,
     /// Whether it counts among those in line.
     waits: bool,
-    started: Moment,
     /// Tells whoever waits that the turn has come, or never will.
     answer: Option<oneshot::Sender<Result<(), Refusal>>>,
 }
@@ -156,8 +155,7 @@ impl Admission {
         let now = self.now();
         let line = entry.charge.tenant().number;
         let cost = entry.prompt_tokens.saturating_add(entry.tokens_max);
-        let started = Moment::ZERO;
-        let place = Place { line, cost, waits: false, started, answer: Some(sender) };
+        let place = Place { line, cost, waits: false, answer: Some(sender) };
         let job = Job { class: entry.class, cost, ..Job::new(line, place) };
         let id = self.state.lock().enter(job, now)?;
         let admission = Arc::clone(self);
@@ -192,14 +190,7 @@ impl Admission {
 
     /// So many tokens have left the server since its start. To be told several times a second.
     pub(crate) fn tick(&self, tokens_total: u64) {
-        let now = self.now();
-        let mut state = self.state.lock();
-        state.pace.observe(tokens_total, now);
-        let in_flight = state.in_flight();
-        if let Some(controller) = &mut state.controller {
-            controller.tick(moment(now), in_flight);
-            state.follow_controller(now);
-        }
+        self.state.lock().tick(tokens_total, self.now());
     }
 
     /// Waits until nothing runs.
@@ -281,7 +272,6 @@ impl State {
                 return;
             }
             self.running_tokens = self.running_tokens.saturating_add(place.cost);
-            place.started = moment(now);
             if let Some(answer) = place.answer.take() {
                 // Whoever has gone leaves by dropping the permit.
                 let _ = answer.send(Ok(()));
@@ -295,7 +285,7 @@ impl State {
     fn take_out(&mut self, id: Id) -> Option<Place> {
         let place = if self.next == Some(id) {
             self.next = None;
-            self.scheduler.finish(id, Finish::Cancelled)
+            self.scheduler.finish_at(id, Finish::Cancelled, 0)
         } else {
             self.scheduler.cancel(id)
         }?;
@@ -312,18 +302,29 @@ impl State {
 
     /// A request leaves, wherever it stands.
     fn leave(&mut self, id: Id, used_tokens: u64, now: Duration) {
-        let in_flight = self.in_flight();
         if self.take_out(id).is_none()
-            && let Some(place) = self.scheduler.finish(id, Finish::Done)
+            && let Some(place) = self.scheduler.finish_at(id, Finish::Done, used_tokens)
         {
             self.running_tokens = self.running_tokens.saturating_sub(place.cost);
-            let (begun, finished) = (place.started, moment(now));
-            if let Some(controller) = &mut self.controller {
-                controller.observe(Sample { begun, finished, amount: used_tokens, in_flight });
+        }
+        self.start_all(now);
+    }
+
+    /// Tells the controller what left since the last time, as one piece of each request that runs. Whole
+    /// requests would tell it too late: they take seconds, and those that started together end together.
+    fn tick(&mut self, tokens_total: u64, now: Duration) {
+        let left = self.pace.observe(tokens_total, now);
+        let (in_flight, running) = (self.in_flight(), self.counts().0);
+        let Some(controller) = &mut self.controller else { return };
+        if let Some((before, tokens)) = left {
+            let (begun, finished) = (moment(before), moment(now));
+            for piece in 0..running {
+                let amount = tokens / running + u64::from(piece < tokens % running);
+                controller.observe(Sample { begun, finished, amount, in_flight });
             }
         }
+        controller.tick(moment(now), in_flight);
         self.follow_controller(now);
-        self.start_all(now);
     }
 
     fn follow_controller(&mut self, now: Duration) {

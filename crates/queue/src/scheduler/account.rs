@@ -73,6 +73,11 @@ impl Account {
         self.credit = self.credit.saturating_sub(cost);
         self.next_stamp = stamp;
     }
+
+    /// Gets back what a job was paid for and did not cost.
+    pub(super) fn refund(&mut self, unspent: u64) {
+        self.credit = self.credit.saturating_add(unspent);
+    }
 }
 
 /// What a round gives to a key of this weight.

@@ -51,6 +51,16 @@ impl<K> Lane<K> {
         }
     }
 
+    /// Gives back what was paid for a job and not spent.
+    pub(super) fn refund(&mut self, unspent: u64) {
+        if let Some(account) = self.account.as_mut().filter(|_| 0 < unspent) {
+            account.refund(unspent);
+            if let Some(standing) = &mut self.standing {
+                standing.head = None;
+            }
+        }
+    }
+
     /// Its best job and the job's index, if it may start one: a key that is paused or at its cap keeps
     /// its jobs and their ranks, but stays out of everybody's way.
     pub(super) fn eligible_head(&self, key_cap: usize) -> Option<(Rank, u32)> {

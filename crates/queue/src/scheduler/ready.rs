@@ -45,6 +45,13 @@ impl Ready {
         self.heap.first().copied()
     }
 
+    /// Whether other lanes are ready in the class of the first.
+    pub(super) fn first_has_rivals(&self) -> bool {
+        let Some((first, _)) = self.heap.first() else { return false };
+        // The second best is a child of the best.
+        self.least_child(0).is_some_and(|second| self.heap[second].0.class() == first.class())
+    }
+
     /// Puts a lane at its place, from wherever it was.
     pub(super) fn place(&mut self, lane: u32, place: Place) {
         let index = lane as usize;

@@ -64,6 +64,7 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
 
     /// Starts the best job of a lane whose turn it is in this round.
     pub(super) fn start_head_of(&mut self, index: u32, round: u64) -> Id {
+        let has_rivals = self.ready.first_has_rivals();
         let lane = self.lanes.at_mut(index);
         let (rank, job) = lane.jobs.pop_first().expect("a ready lane has a job");
         let slot = self.slots.at_mut(job);
@@ -77,6 +78,9 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         let account = lane.account.as_mut().expect("a ready lane has an account");
         let allowance = allowance(self.rules.quantum, lane.weight);
         account.pay(round, slot.cost, allowance, self.stamp);
+        if !has_rivals {
+            slot.cost = 0;
+        }
         self.settle(index);
         Id { sequence: rank.sequence, index: job }
     }

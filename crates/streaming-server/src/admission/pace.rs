@@ -22,13 +22,15 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// So many tokens have left in all.
-    pub(super) fn observe(&mut self, total: u64, now: Duration) {
-        let Some((total_before, before)) = self.told.replace((total, now)) else { return };
+    /// So many tokens have left in all. Returns when that was told last, and how many have left since.
+    pub(super) fn observe(&mut self, total: u64, now: Duration) -> Option<(Duration, u64)> {
+        let (total_before, before) = self.told.replace((total, now))?;
+        let left = total.saturating_sub(total_before);
         let elapsed_s = now.saturating_sub(before).as_secs_f64();
         let fades_to = (-elapsed_s / MEMORY_S).exp();
-        self.tokens = self.tokens * fades_to + total.saturating_sub(total_before) as f64;
+        self.tokens = self.tokens * fades_to + left as f64;
         self.seconds = self.seconds * fades_to + elapsed_s;
+        Some((before, left))
     }
 
     /// How long so many tokens take to leave, within what is worth telling.

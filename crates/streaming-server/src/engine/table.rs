@@ -253,3 +253,54 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seam::Clock;
+    use crate::wire::Prompt;
+
+    fn start(request: u64, choices: usize, outlet: &Arc<Outlet>) -> Start {
+        let stream = Arc::new(Stream::new(1 << 20, 0, 0));
+        let sequence = Arc::new(Sequence {
+            model: "test".into(),
+            prompt: Prompt::Text(String::new()),
+            prompt_tokens: 0,
+            tokens_max: 2,
+            temperature: 1.0,
+            top_p: 1.0,
+            seed: None,
+        });
+        Start {
+            request,
+            address: outlet.add(Arc::clone(&stream)),
+            outlet: Arc::clone(outlet),
+            stream,
+            sequences: vec![sequence; choices],
+            stops: Arc::from([]),
+        }
+    }
+
+    #[test]
+    fn nothing_stays_of_what_has_ended() {
+        let (outlet, clock) = (Arc::new(Outlet::default()), Clock::start());
+        let mut table = Table::new(Arc::new(Metrics::default()), clock);
+        let token = || Token { text: b"x", logprob: None, due: None };
+        let endings: [fn(&mut Table, u64, SequenceId); 4] = [
+            |table, request, _| drop(table.cancel(request)),
+            |table, _, id| table.finish(id, FinishReason::Stop, 0),
+            |table, _, _| table.fail(Failure::Stuck, 0),
+            |_, _, _| {},
+        ];
+        for (request, end) in (0_u64..).zip(endings) {
+            let sequences = table.start(start(request, 2, &outlet), 0);
+            for (id, _) in sequences {
+                let _ = table.push(id, token(), 0);
+                end(&mut table, request, id);
+                // Whatever still runs ends with its last token.
+                assert_eq!(Push::Ended, table.push(id, token(), 0));
+            }
+            assert_eq!((0, 0, 0), (table.requests.len(), table.groups.len(), table.running()));
+        }
+    }
+}

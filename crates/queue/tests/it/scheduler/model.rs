@@ -15,6 +15,8 @@ pub(super) struct ModelJob {
     pub(super) key: u8,
     pub(super) class: u8,
     pub(super) cost: u64,
+    /// What was paid for its start while other keys waited.
+    pub(super) paid_beside_others: u64,
     pub(super) submitted: u64,
     pub(super) deadline: Option<u64>,
     pub(super) unique: Option<u8>,
@@ -134,15 +136,21 @@ impl Model {
         let (credit, next_stamp) = (turn.credit - cost, self.stamp);
         self.key(key).turn = Some(Turn { credit, next_stamp, ..turn });
         self.counters.started += 1;
-        self.job(id).unwrap().state = State::Running;
+        let others = self.keys.iter().filter(|(other, _)| **other != key);
+        let is_alone = others.into_iter().all(|(_, other)| other.ring != Some(class));
+        let job = self.job(id).unwrap();
+        job.state = State::Running;
+        job.paid_beside_others = if is_alone { 0 } else { cost };
         self.look();
         Some(id)
     }
 
-    pub(super) fn finish(&mut self, id: Id, finish: Finish) -> bool {
-        if self.job(id).is_none_or(|job| job.state == State::Queued) {
+    pub(super) fn finish(&mut self, id: Id, finish: Finish, cost: u64) -> bool {
+        let job = self.job(id).filter(|job| job.state == State::Running);
+        let Some((key, paid)) = job.map(|job| (job.key, job.paid_beside_others)) else {
             return false;
-        }
+        };
+        self.key(key).turn.as_mut().unwrap().credit += paid.saturating_sub(cost);
         match finish {
             Finish::Done => self.counters.done += 1,
             Finish::Failed => self.counters.failed += 1,

@@ -1,6 +1,6 @@
 //! Q6: keys share by weight and declared cost.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -116,6 +116,62 @@ fn a_key_that_comes_and_goes_pays_like_others() {
         starts.extend(starts_of(&mut scheduler, 1));
     }
     assert_eq!(40, starts.iter().filter(|key| **key == "stays").count());
+}
+
+/// Ends each job at its turn, oldest first, having cost what its work says, and queues one like it;
+/// returns what was spent by key.
+fn spend(
+    scheduler: &mut Scheduler<&'static str, u64>,
+    n_ends: usize,
+) -> BTreeMap<&'static str, u64> {
+    let mut spent = BTreeMap::new();
+    let mut running = VecDeque::new();
+    for _ in 0..n_ends {
+        while let Some(id) = scheduler.next(NOW) {
+            running.push_back(id);
+        }
+        let id = running.pop_front().expect("jobs are running");
+        let key = *scheduler.key(id).unwrap();
+        let cost = scheduler.finish_at(id, Finish::Done, *scheduler.work(id).unwrap()).unwrap();
+        *spent.entry(key).or_default() += cost;
+        scheduler.push(Job { cost: declared(key), ..Job::new(key, cost) }, NOW).unwrap();
+    }
+    spent
+}
+
+/// What jobs of a key are said to cost.
+fn declared(key: &str) -> u64 {
+    if key == "careful" { 1000 } else { 10 }
+}
+
+/// A key that says a hundred times what its jobs cost has its share of what they cost.
+#[test]
+fn shares_count_what_jobs_cost_in_the_end() {
+    let mut scheduler = Scheduler::new(Rules { cap: 8, ..Rules::default() });
+    for key in ["careful", "exact"] {
+        for _ in 0..20 {
+            scheduler.push(Job { cost: declared(key), ..Job::new(key, 10) }, NOW).unwrap();
+        }
+    }
+    // Until the careful one has paid for what it runs at once.
+    spend(&mut scheduler, 2_000);
+    let spent = spend(&mut scheduler, 10_000);
+    assert!(spent["careful"].abs_diff(spent["exact"]) < 2_000, "{spent:?}");
+}
+
+/// Premise: rounds go by as fast as a lone key pays, and it gets back most of what it paid.
+#[test]
+fn a_lone_key_saves_nothing_up() {
+    let mut scheduler = Scheduler::new(Rules { cap: 1, ..Rules::default() });
+    for _ in 0..20 {
+        scheduler.push(Job { cost: 1000, ..Job::new("careful", 10) }, NOW).unwrap();
+    }
+    spend(&mut scheduler, 100);
+    for _ in 0..20 {
+        scheduler.push(Job { cost: 10, ..Job::new("late", 10) }, NOW).unwrap();
+    }
+    let spent = spend(&mut scheduler, 20);
+    assert!(180 <= spent["late"], "{spent:?}");
 }
 
 proptest! {

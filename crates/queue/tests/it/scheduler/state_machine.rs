@@ -27,7 +27,8 @@ struct Push {
 enum Operation {
     Push(Push),
     Next,
-    Finish(prop::sample::Index, Finish),
+    /// With what the job cost in the end, if that is told.
+    Finish(prop::sample::Index, Finish, Option<u64>),
     Cancel(prop::sample::Index),
     Reprioritize(prop::sample::Index, u8),
     SetCap(usize),
@@ -53,7 +54,8 @@ fn operation() -> impl Strategy<Value = Operation> {
             O::Push(Push { key, class, cost, unique, timeout })
         }),
         250 => Just(O::Next),
-        200 => (any_job(), finish).prop_map(|(job, finish)| O::Finish(job, finish)),
+        200 => (any_job(), finish, prop::option::of(0_u64..40))
+            .prop_map(|(job, finish, cost)| O::Finish(job, finish, cost)),
         50 => any_job().prop_map(O::Cancel),
         50 => (any_job(), 0_u8..4).prop_map(|(job, class)| O::Reprioritize(job, class)),
         20 => (0_usize..6).prop_map(O::SetCap),
@@ -121,7 +123,7 @@ impl Pair {
     }
 
     fn apply_to_job(&mut self, operation: &Operation) {
-        let (Operation::Finish(job, _) | Operation::Cancel(job) | Operation::Reprioritize(job, _)) =
+        let (Operation::Finish(job, ..) | Operation::Cancel(job) | Operation::Reprioritize(job, _)) =
             operation
         else {
             return;
@@ -129,9 +131,14 @@ impl Pair {
         let Some(id) = self.pick(*job) else { return };
         let number = Some(self.numbers[&id]);
         match *operation {
-            Operation::Finish(_, finish) => {
-                let expected = number.filter(|_| self.model.finish(id, finish));
-                assert_eq!(expected, self.scheduler.finish(id, finish));
+            Operation::Finish(_, finish, cost) => {
+                let expected =
+                    number.filter(|_| self.model.finish(id, finish, cost.unwrap_or(u64::MAX)));
+                let finished = match cost {
+                    Some(cost) => self.scheduler.finish_at(id, finish, cost),
+                    None => self.scheduler.finish(id, finish),
+                };
+                assert_eq!(expected, finished);
             }
             Operation::Reprioritize(_, class) => {
                 let expected = self.model.reprioritize(id, class);
@@ -175,6 +182,7 @@ impl Pair {
                     key,
                     class,
                     cost,
+                    paid_beside_others: 0,
                     submitted,
                     deadline,
                     unique,
