@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::shelf::{self, Shelf};
 use crate::world::{NAME, World};
 
 /// Whether a helper does its work here; tells when it does not.
@@ -34,12 +35,17 @@ fn arguments(world: &World) -> Vec<String> {
 
 /// The program, with something done to its system calls.
 fn injected(world: &World, inject: &str) -> Command {
+    let mut command = strace(inject);
+    command.args(arguments(world));
+    command
+}
+
+fn strace(inject: &str) -> Command {
     let mut command = Command::new("strace");
     let calls = inject.split(':').next().unwrap_or_default();
     command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
     command.args(["-e", &format!("inject={inject}"), env!("CARGO_BIN_EXE_download")]);
-    command.args(arguments(world)).env_remove("HTTPS_PROXY");
-    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.env_remove("HTTPS_PROXY").stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
@@ -117,6 +123,31 @@ fn locks_that_do_nothing_mix_no_two_transfers() {
     assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
     assert_eq!(Some(true), world.is_right());
     assert_eq!(vec!["file".to_owned()], world.names());
+}
+
+/// Without locks, processes that want one model may both fetch it, and neither may spoil it.
+#[test]
+fn models_come_right_where_locks_do_nothing() {
+    if !strace_is_there() {
+        return;
+    }
+    const PROCESSES: u64 = 3;
+    let shelf = Shelf::new(vec![shelf::repo("org/a", 1)]);
+    shelf.hub.cdn().unwrap().update(|settings| settings.bandwidth = Some(4_000_000));
+    let model = ["model", "org/a", "--no-history", "--cache-dir", "cache", "--endpoint"];
+    let start = || {
+        let mut command = strace("flock:retval=0");
+        command.args(model).arg(shelf.hub.url()).current_dir(shelf.folder());
+        command.spawn().unwrap()
+    };
+    let mut children: Vec<_> = (0..PROCESSES).map(|_| start()).collect();
+    assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
+    let before = shelf.sent_bytes();
+    assert!(before <= (PROCESSES + 1) * shelf::WEIGHTS, "{before} B were sent");
+    shelf.ensure("org/a").unwrap();
+    let found = download::verify(shelf.cache().root()).unwrap();
+    assert!(found.iter().all(|model| model.files == 3 && model.findings.is_empty()), "{found:?}");
+    assert_eq!(before, shelf.sent_bytes(), "what is there is asked for again");
 }
 
 /// Fills a tmpfs of 8 MiB up to what is not enough, fetches, makes room, fetches again.
