@@ -44,16 +44,18 @@ use crate::{Burst, Moment, Rate};
 ///
 /// # Source
 ///
-/// The token bucket of ITU-T I.371 (the dual of its generic cell rate algorithm), with the level scaled
-/// by the period of the rate so that each nanosecond adds a whole number.
+/// The token bucket of ITU-T I.371 (the dual of its generic cell rate algorithm), scaled by the period of
+/// the rate so that each nanosecond adds a whole number. What is kept is not the level but what is
+/// missing: then each step is one addition or subtraction that stops at zero.
 #[derive(Clone, Debug)]
 pub struct TokenBucket {
     rate: Rate,
     burst: Burst,
-    /// What is in the bucket, in `1 / unit` tokens; below 0 in debt.
-    level: i128,
+    /// What the bucket lacks to be full, in `1 / unit` tokens; more than `level_max` in debt. Below 2¹²⁸:
+    /// the bucket is not in debt when something is taken, and that is below 2¹²⁷.
+    missing: u128,
     /// A full bucket, in `1 / unit` tokens: at most 2¹²⁶.
-    level_max: i128,
+    level_max: u128,
     /// The period in nanoseconds of the rate at which the bucket was last filled.
     unit: u64,
     /// The level is of this moment.
@@ -86,7 +88,7 @@ impl TokenBucket {
         let unit = rate.period_nanos();
         let level_max = full(burst, unit);
         let low_water = LowWater::new(level_max);
-        Self { rate, burst, level: level_max, level_max, unit, updated: now, low_water }
+        Self { rate, burst, missing: 0, level_max, unit, updated: now, low_water }
     }
 
     /// Takes `tokens` out, all or none of them, and returns the moment to name when giving some back:
@@ -107,11 +109,17 @@ impl TokenBucket {
         self.fill(now);
         let cost = self.cost(tokens);
         let needed = if tokens <= self.burst.tokens() { cost } else { self.level_max };
-        if self.level < needed || self.rate.is_paused() {
-            return Err(NotUntil { moment: self.ready_at(tokens, now) });
+        if self.level_max - needed < self.missing || self.rate.is_paused() {
+            return Err(self.refusal(tokens, now));
         }
         self.charge(cost);
         Ok(self.updated)
+    }
+
+    /// Out of the way of those who are admitted.
+    #[inline(never)]
+    fn refusal(&mut self, tokens: u64, now: Moment) -> NotUntil {
+        NotUntil { moment: self.ready_at(tokens, now) }
     }
 
     /// Returns when `tokens` could be taken: a moment not after `now` if at once, [`Moment::MAX`] if
@@ -126,12 +134,12 @@ impl TokenBucket {
         if self.rate.is_paused() {
             return Moment::MAX;
         }
-        let tokens = i128::from(ahead) + i128::from(tokens.min(self.burst.tokens()));
-        let needed = tokens.saturating_mul(self.unit.into());
-        if needed <= self.level || self.rate.is_unlimited() {
+        let tokens = u128::from(ahead) + u128::from(tokens.min(self.burst.tokens()));
+        let needed = tokens.saturating_mul(self.unit.into()).saturating_add(self.missing);
+        if needed <= self.level_max || self.rate.is_unlimited() {
             return self.updated;
         }
-        self.filled_by(needed.saturating_sub(self.level).unsigned_abs())
+        self.filled_by(needed - self.level_max)
     }
 
     /// Takes out what [`TokenBucket::ready_at`] has just found ready.
@@ -142,10 +150,9 @@ impl TokenBucket {
     }
 
     #[inline]
-    fn charge(&mut self, cost: i128) {
-        self.low_water.mark(self.updated, self.level_max - self.level);
-        // The level is not below 0 when something is taken, and the cost below 2¹²⁷.
-        self.level -= cost;
+    fn charge(&mut self, cost: u128) {
+        self.low_water.mark(self.updated, self.missing);
+        self.missing += cost;
     }
 
     /// Puts `tokens` back that were taken at `taken_at` and not used.
@@ -162,9 +169,8 @@ impl TokenBucket {
         if self.rate.is_unlimited() {
             return;
         }
-        let unused = self.cost(tokens);
-        let room = self.level_max - self.level;
-        self.level += self.low_water.restore(unused.min(room), taken_at);
+        let unused = self.cost(tokens).min(self.missing);
+        self.missing -= self.low_water.restore(unused, taken_at);
     }
 
     /// Changes the rate from `now` on; what has dripped in stays.
@@ -181,13 +187,15 @@ impl TokenBucket {
     /// with what is there.
     pub fn set_burst(&mut self, burst: Burst, now: Moment) {
         self.fill(now);
-        self.low_water.mark(self.updated, self.level_max - self.level);
+        self.low_water.mark(self.updated, self.missing);
+        let level_max_before = self.level_max;
         self.burst = burst;
         self.level_max = full(burst, self.unit);
-        if self.level_max < self.level {
-            self.level = self.level_max;
+        let with_room = self.missing + self.level_max;
+        if with_room < level_max_before {
             self.low_water.forget_until(self.updated);
         }
+        self.missing = with_room.saturating_sub(level_max_before);
         self.low_water.rescale(1, 1, self.level_max);
     }
 
@@ -205,26 +213,26 @@ impl TokenBucket {
     pub fn available(&mut self, now: Moment) -> u64 {
         self.fill(now);
         // No more than the burst, so it fits.
-        (self.level.max(0) / i128::from(self.unit)) as u64
+        (self.level_max.saturating_sub(self.missing) / u128::from(self.unit)) as u64
     }
 
     /// Returns the tokens that must drip in before the bucket is merely empty, rounded up.
     pub fn debt(&mut self, now: Moment) -> u64 {
         self.fill(now);
-        let owed = self.level.min(0).unsigned_abs();
+        let owed = self.missing.saturating_sub(self.level_max);
         u64::try_from(owed.div_ceil(self.unit.into())).unwrap_or(u64::MAX)
     }
 
     /// Whether the bucket is as full as a new one.
     pub fn is_full(&mut self, now: Moment) -> bool {
         self.fill(now);
-        self.level == self.level_max
+        self.missing == 0
     }
 
     /// Tokens in units of the level: below 2⁶⁴ · 2⁶³.
     #[inline]
-    fn cost(&self, tokens: u64) -> i128 {
-        (u128::from(tokens) * u128::from(self.unit)) as i128
+    fn cost(&self, tokens: u64) -> u128 {
+        u128::from(tokens) * u128::from(self.unit)
     }
 
     /// Lets drip in what is due.
@@ -242,18 +250,18 @@ impl TokenBucket {
             self.change_unit();
         }
         let gained = u128::from(elapsed_nanos) * u128::from(self.rate.tokens());
-        let room = (self.level_max - self.level).unsigned_abs();
-        // The difference of the two fits, because `level_max` does.
-        self.level = if gained < room { self.level + gained as i128 } else { self.level_max };
+        self.missing = self.missing.saturating_sub(gained);
     }
 
     /// Counts in the unit of the present rate. Done only once time has passed, so that a change and its
     /// reverse at one moment leave no trace.
+    #[cold]
     fn change_unit(&mut self) {
         let (from, to) = (self.unit, self.rate.period_nanos());
         self.unit = to;
         self.level_max = full(self.burst, to);
-        self.level = rescale(self.level, from, to);
+        // What is there is rounded down.
+        self.missing = rescale_up(self.missing, from, to);
         self.low_water.rescale(from, to, self.level_max);
     }
 
@@ -269,15 +277,15 @@ impl TokenBucket {
 }
 
 /// A full bucket in `1 / unit` tokens: at most 2⁶³ · 2⁶³.
-fn full(burst: Burst, unit: u64) -> i128 {
-    i128::from(burst.tokens()) * i128::from(unit)
+fn full(burst: Burst, unit: u64) -> u128 {
+    u128::from(burst.tokens()) * u128::from(unit)
 }
 
-/// `value · to / from`, rounded down, without leaving 128 bits on the way. A debt has at most 2⁶⁴
-/// tokens, so nothing overflows.
-fn rescale(value: i128, from: u64, to: u64) -> i128 {
-    let (from, to) = (i128::from(from), i128::from(to));
-    value.div_euclid(from).saturating_mul(to) + value.rem_euclid(from) * to / from
+/// `value · to / from`, rounded down, without leaving 128 bits on the way. No bucket lacks more than
+/// 2⁶³ + 2⁶⁴ tokens, so nothing overflows.
+fn rescale(value: u128, from: u64, to: u64) -> u128 {
+    let (from, to) = (u128::from(from), u128::from(to));
+    (value / from).saturating_mul(to).saturating_add(value % from * to / from)
 }
 
 /// Like [`rescale`], rounded up.

@@ -69,12 +69,12 @@ impl Shared {
         now: Moment,
     ) -> Result<Moment, NotUntil> {
         let mut state = self.state.lock();
-        let taken = state.tree.try_take(node, tokens, now);
-        if !state.waiters.is_empty() {
-            let woken = state.settle();
-            drop(state);
-            wake(woken);
+        if state.waiters.is_empty() {
+            return state.tree.try_take(node, tokens, now);
         }
+        let (taken, woken) = state.try_take_in_turn(node, tokens, now);
+        drop(state);
+        wake(woken);
         taken
     }
 
@@ -178,6 +178,18 @@ impl Shared {
 }
 
 impl State {
+    /// Takes tokens where others wait, and returns whom to wake.
+    #[cold]
+    fn try_take_in_turn(
+        &mut self,
+        node: NodeId,
+        tokens: u64,
+        now: Moment,
+    ) -> (Result<Moment, NotUntil>, Vec<Waker>) {
+        let taken = self.tree.try_take(node, tokens, now);
+        (taken, self.settle())
+    }
+
     /// Dispatches, and returns what the ticket has been granted; else notes whom to wake for it.
     fn poll(
         &mut self,

@@ -137,6 +137,12 @@ impl Tree {
             // The most frequent case by far, and the same as below.
             return self.nodes[0].try_take_alone(tokens, self.now);
         }
+        self.try_take_by_path(index, tokens)
+    }
+
+    /// Takes tokens from all limits up to the root, if nobody waits.
+    #[inline(never)]
+    fn try_take_by_path(&mut self, index: Member, tokens: u64) -> Result<Moment, NotUntil> {
         let ready_at = self.ready_behind_all(index, tokens);
         if self.now < ready_at {
             return Err(NotUntil::new(ready_at));

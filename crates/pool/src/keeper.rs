@@ -56,6 +56,10 @@ impl Keeping {
         }
     }
 
+    pub(crate) fn is_due(&self) -> bool {
+        self.due.is_some()
+    }
+
     /// What is to be done now, each once.
     pub(crate) fn due(&mut self) -> Option<Due> {
         self.due.take()

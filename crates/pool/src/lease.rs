@@ -69,13 +69,20 @@ pub struct Lease<C: Poolable> {
     opened_at: Instant,
     reused: bool,
     waited: Duration,
+    /// When it was lent, where the clock was read for it.
+    lent_at: Option<Instant>,
     poisoned: bool,
 }
 
 impl<C: Poolable> Lease<C> {
-    pub(crate) fn new(home: Arc<dyn Home<C>>, granted: Granted<Item<C>>) -> Self {
+    pub(crate) fn new(
+        home: Arc<dyn Home<C>>,
+        granted: Granted<Item<C>>,
+        lent_at: Option<Instant>,
+    ) -> Self {
         let Granted { slot, connection, opened_at, reused, waited } = granted;
-        Self { home, slot, item: Some(connection), opened_at, reused, waited, poisoned: false }
+        let (item, poisoned) = (Some(connection), false);
+        Self { home, slot, item, opened_at, reused, waited, lent_at, poisoned }
     }
 
     /// Whether the connection had been idle or lent before: its peer may have closed it meanwhile, and a
@@ -92,6 +99,13 @@ impl<C: Poolable> Lease<C> {
     /// How long the caller waited for it.
     pub fn waited(&self) -> Duration {
         self.waited
+    }
+
+    /// The instant at which it was lent, if the clock was read then: who needs the present right after
+    /// need not read it again.
+    #[cfg(feature = "http")]
+    pub(crate) fn lent_at(&self) -> Option<Instant> {
+        self.lent_at
     }
 
     /// Ends the lease and closes the connection.
@@ -128,6 +142,7 @@ impl<C: Poolable> Lease<C> {
         self.item = Some(item);
         self.opened_at = opened_at;
         self.reused = false;
+        self.lent_at = None;
         self.poisoned = false;
         Ok(self)
     }

@@ -78,6 +78,9 @@ impl<K: Key, C: Poolable> Shared<K, C> {
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Locked<K, C>) -> R) -> R {
         let mut locked = self.locked.lock();
         let result = change(&mut locked);
+        if !locked.has_consequences() {
+            return result;
+        }
         let first = locked.slots.command();
         let others = if first.is_some() { locked.slots.commands() } else { Commands::new() };
         let keeper = locked.keeping.due();
@@ -113,7 +116,7 @@ impl<K: Key, C: Poolable> Shared<K, C> {
     pub(crate) fn take(self: &Arc<Self>, key: &K, ticket: &mut Option<Ticket>) -> Option<Lease<C>> {
         let now = self.clock();
         let granted = self.change(|locked| locked.take(key, ticket, now))?;
-        Some(Lease::new(self.clone(), granted))
+        Some(Lease::new(self.clone(), granted, now))
     }
 
     /// Lends an idle connection or puts the caller in line, in which the ticket keeps its place.
@@ -123,12 +126,12 @@ impl<K: Key, C: Poolable> Shared<K, C> {
         let granted = self.change(|locked| {
             let granted = locked.take(key, ticket, now);
             if granted.is_none() {
-                line = Some(locked.wait(key, ticket));
+                line = Some(locked.wait(key, ticket, now));
             }
             granted
         });
         if let Some(granted) = granted {
-            return Claim::Lease(Lease::new(self.clone(), granted));
+            return Claim::Lease(Lease::new(self.clone(), granted, now));
         }
         match line {
             Some(Ok(receiver)) => Claim::Wait(receiver),
@@ -158,7 +161,7 @@ impl<K: Key, C: Poolable> Shared<K, C> {
 
     fn hand(&self, waiter: Waiter<C>, granted: Granted<Item<C>>) {
         let Some(home) = self.me.upgrade() else { return };
-        if let Err(Ok(lease)) = waiter.send(Ok(Lease::new(home, granted))) {
+        if let Err(Ok(lease)) = waiter.send(Ok(Lease::new(home, granted, None))) {
             lease.unclaimed();
         }
     }
@@ -199,19 +202,31 @@ impl<K: Key, C: Poolable> Locked<K, C> {
         reading.unwrap_or_else(|| if counts() { seam::now() } else { self.began })
     }
 
+    /// Whether there is more to do than the change itself: mostly not.
+    fn has_consequences(&self) -> bool {
+        self.slots.has_commands() || self.keeping.is_due() || self.slots.is_closed()
+    }
+
     fn take(
         &mut self,
         key: &K,
         ticket: &mut Option<Ticket>,
         reading: Option<Instant>,
     ) -> Option<Granted<Item<C>>> {
-        let now = self.now(reading);
+        // Who has just come has not waited, whatever the time.
+        let now = || if ticket.is_none() { self.began } else { seam::now() };
+        let now = reading.unwrap_or_else(now);
         let ticket = *ticket.get_or_insert_with(|| self.slots.ticket(now));
         self.slots.take(key, ticket, now)
     }
 
-    fn wait(&mut self, key: &K, ticket: &mut Option<Ticket>) -> Result<Receiver<C>, Refused> {
-        let now = seam::now();
+    fn wait(
+        &mut self,
+        key: &K,
+        ticket: &mut Option<Ticket>,
+        reading: Option<Instant>,
+    ) -> Result<Receiver<C>, Refused> {
+        let now = reading.unwrap_or_else(seam::now);
         let ticket = ticket.get_or_insert_with(|| self.slots.ticket(now));
         if ticket.since == self.began {
             ticket.since = now;

@@ -2,6 +2,7 @@
 
 mod chain;
 mod lane;
+mod line;
 mod moves;
 mod terms;
 mod whole;
@@ -127,6 +128,12 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         }
     }
 
+    /// Whether there is anything to be done.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_commands(&self) -> bool {
+        !self.commands.is_empty()
+    }
+
     /// Returns what is to be done next; each command is returned once.
     pub fn command(&mut self) -> Option<Command<K, T, W, P>> {
         self.commands.pop_front()
@@ -189,7 +196,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
     /// The connect that was begun for it goes on and serves the next, or becomes idle.
     pub fn cancel(&mut self, key: &K, number: u64) -> Option<W> {
         let lane = self.lanes.find(key)?;
-        let entry = self.lanes.get_mut(lane).waiters.remove(&number)?;
+        let entry = self.lanes.get_mut(lane).waiters.remove(number)?;
         self.waiting -= 1;
         self.refresh(lane);
         self.lanes.tidy(lane);
@@ -233,7 +240,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         }
         self.waiting -= usize::from(told.is_some());
         self.free(index);
-        told.map(|(_, entry)| entry.waiter)
+        told.map(|entry| entry.waiter)
     }
 
     /// Takes back a connection that can be lent again. Returns the instant at which it will have to be

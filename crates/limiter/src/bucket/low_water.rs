@@ -24,17 +24,17 @@ pub(super) struct LowWater {
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     moment: Moment,
-    room: i128,
+    room: u128,
 }
 
 impl LowWater {
-    pub(super) fn new(level_max: i128) -> Self {
+    pub(super) fn new(level_max: u128) -> Self {
         Self { marks: Vec::new(), step_bits: step_bits(level_max) }
     }
 
     /// Says that at `moment` there was this much room, and that tokens were taken then.
     #[inline]
-    pub(super) fn mark(&mut self, moment: Moment, room: i128) {
+    pub(super) fn mark(&mut self, moment: Moment, room: u128) {
         let Some(last) = self.marks.last_mut() else {
             return self.marks.push(Mark { moment, room });
         };
@@ -73,7 +73,7 @@ impl LowWater {
 
     /// Returns how much of `unused`, taken at `taken_at`, would still be in the bucket, and remembers the
     /// past as if it had been there: the next to give back finds so much less room.
-    pub(super) fn restore(&mut self, unused: i128, taken_at: Moment) -> i128 {
+    pub(super) fn restore(&mut self, unused: u128, taken_at: Moment) -> u128 {
         let since = self.marks.partition_point(|mark| mark.moment <= taken_at);
         // Room ascends, so the first mark since then has the least.
         let restored = self.marks.get(since).map_or(unused, |mark| unused.min(mark.room));
@@ -88,7 +88,7 @@ impl LowWater {
     }
 
     /// Counts in another unit, rounding room down, and with another burst.
-    pub(super) fn rescale(&mut self, from: u64, to: u64, level_max: i128) {
+    pub(super) fn rescale(&mut self, from: u64, to: u64, level_max: u128) {
         self.step_bits = step_bits(level_max);
         let marks = std::mem::take(&mut self.marks);
         for mark in marks {
@@ -98,6 +98,6 @@ impl LowWater {
 }
 
 /// A step is the power of 2 that is a 32nd to a 64th of a full bucket.
-fn step_bits(level_max: i128) -> u32 {
+fn step_bits(level_max: u128) -> u32 {
     level_max.ilog2().saturating_sub(STEPS.ilog2() - 1)
 }

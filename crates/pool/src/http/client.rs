@@ -15,13 +15,13 @@ use hyper::{Method, Request, Response};
 use hyper_util::client::legacy::connect::HttpConnector;
 
 use super::body::Body;
-use super::connection::{HttpConnection, Outcome};
+use super::connection::{BoxedOutcome, HttpConnection};
 use super::dial::Dial;
 use super::error::Error;
 use super::opener::Opener;
 use super::origin::Origin;
 use super::proxies::{Proxies, matcher};
-use super::replay::Replay;
+use super::replay::{Replay, Spare};
 #[cfg(feature = "tls")]
 use super::tls::Tls;
 use crate::error::GetError;
@@ -84,10 +84,14 @@ impl Default for ClientOptions {
 ///
 /// See the [module](crate::http).
 pub struct Client<B: Replay = Full<Bytes>> {
+    inner: Arc<Inner<B>>,
+}
+
+struct Inner<B: Replay> {
     pool: Pool<Origin, HttpConnection<B>>,
     head_timeout: Option<Duration>,
     body_timeout: Option<Duration>,
-    retries: Arc<AtomicU64>,
+    retries: AtomicU64,
 }
 
 /// An exchange that failed before there was a reply.
@@ -118,12 +122,13 @@ impl<B: Replay> Client<B> {
             tls: options.tls,
             body: PhantomData,
         };
-        Self {
+        let inner = Inner {
             pool: Pool::new(opener, options.pool),
             head_timeout: options.head_timeout,
             body_timeout: options.body_timeout,
-            retries: Arc::default(),
-        }
+            retries: AtomicU64::new(0),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Sends a request and waits for the head of its reply; the body is read from what it returns.
@@ -141,21 +146,22 @@ impl<B: Replay> Client<B> {
     /// is not known.
     pub fn send(
         &self,
-        request: Request<B>,
+        mut request: Request<B>,
     ) -> impl Future<Output = Result<Response<Body<B>>, Error>> + Send {
         // No `async fn`: that would keep the request twice, as its argument and as a variable.
-        let origin = origin_of(&request);
+        let origin = origin_of(&mut request);
         async move {
             let origin = origin?;
-            let lease = self.pool.get(&origin).await;
+            let lease = self.inner.pool.get(&origin).await;
             let mut lease = lease.map_err(|source| no_connection(&origin, source))?;
             if lease.reused() {
-                lease.keep_copy(&request);
+                lease.keep_spare(&request);
             }
             let heard_before = lease.0.heard.bytes();
             let outcome = {
-                let mut begun = pin!(lease.begin(request));
-                poll_fn(|cx| lease.poll_outcome(begun.as_mut(), self.head_timeout, cx)).await
+                let now = lease.lent_at();
+                let mut begun = pin!(lease.begin(&origin, request, now));
+                poll_fn(|cx| lease.poll_outcome(begun.as_mut(), self.inner.head_timeout, cx)).await
             };
             match self.reply(&origin, outcome, heard_before, lease) {
                 Ok(reply) => Ok(reply),
@@ -167,12 +173,12 @@ impl<B: Replay> Client<B> {
 
     /// The pool of its connections: for statistics, drain, caps, and close.
     pub fn pool(&self) -> &Pool<Origin, HttpConnection<B>> {
-        &self.pool
+        &self.inner.pool
     }
 
     /// How many requests were sent a second time.
     pub fn retries(&self) -> u64 {
-        self.retries.load(Ordering::Relaxed)
+        self.inner.retries.load(Ordering::Relaxed)
     }
 
     /// Sends a request a second time, over a new connection, if that is safe.
@@ -182,11 +188,12 @@ impl<B: Replay> Client<B> {
         failed: Box<Failed<B>>,
     ) -> Result<Response<Body<B>>, Error> {
         let (lease, request) = failed.again()?;
-        self.retries.fetch_add(1, Ordering::Relaxed);
+        self.inner.retries.fetch_add(1, Ordering::Relaxed);
         let mut lease = lease.renew().await.map_err(|source| no_connection(origin, source))?;
         let heard_before = lease.0.heard.bytes();
-        let mut begun = pin!(lease.begin(request));
-        let outcome = poll_fn(|cx| lease.poll_outcome(begun.as_mut(), self.head_timeout, cx)).await;
+        let mut begun = pin!(lease.begin(origin, request, None));
+        let outcome =
+            poll_fn(|cx| lease.poll_outcome(begun.as_mut(), self.inner.head_timeout, cx)).await;
         self.reply(origin, outcome, heard_before, lease).map_err(|failed| failed.error)
     }
 
@@ -194,29 +201,32 @@ impl<B: Replay> Client<B> {
     fn reply(
         &self,
         origin: &Origin,
-        outcome: Option<Outcome<B>>,
+        outcome: Option<BoxedOutcome<B>>,
         heard_before: u64,
         mut lease: Lease<HttpConnection<B>>,
     ) -> Result<Response<Body<B>>, Box<Failed<B>>> {
-        let copy = lease.0.copy.take();
         let mut failure = match outcome {
             Some(Ok(reply)) => {
+                lease.0.spare = None;
                 let (mut head, incoming) = reply.into_parts();
                 lease.extend(&mut head.extensions);
-                let body = Body::new(incoming, lease, self.body_timeout);
+                let body = Body::new(incoming, lease, self.inner.body_timeout);
                 return Ok(Response::from_parts(head, body));
             }
             Some(Err(failure)) => failure,
             None => {
-                let after = self.head_timeout.unwrap_or_default();
+                lease.0.spare = None;
+                let after = self.inner.head_timeout.unwrap_or_default();
                 let error = Error::HeadTimedOut { origin: origin.clone(), after };
                 return Err(Box::new(Failed { error, lease, request: None }));
             }
         };
+        let spare = lease.0.spare.take();
         let unsent = failure.take_message();
         let source = failure.into_error();
         let silently = lease.0.heard.bytes() == heard_before && !source.is_user();
-        let request = unsent.or(copy.filter(|_| silently));
+        let spare = spare.filter(|_| silently).map(Spare::into_request);
+        let request = unsent.or(spare);
         let error = Error::Exchange { origin: origin.clone(), source };
         Err(Box::new(Failed { error, lease, request }))
     }
@@ -232,11 +242,12 @@ impl<B: Replay> Failed<B> {
     }
 }
 
-fn origin_of<B>(request: &Request<B>) -> Result<Origin, Error> {
+/// Takes the origin out of a request's URI, of which path and query are left.
+fn origin_of<B>(request: &mut Request<B>) -> Result<Origin, Error> {
     if *request.method() == Method::CONNECT {
         return Err(Error::InvalidRequest("CONNECT is no request to an origin"));
     }
-    Origin::of(request.uri()).map_err(Error::InvalidRequest)
+    Origin::split_off(request.uri_mut()).map_err(Error::InvalidRequest)
 }
 
 fn no_connection(origin: &Origin, source: GetError) -> Error {
@@ -245,19 +256,14 @@ fn no_connection(origin: &Origin, source: GetError) -> Error {
 
 impl<B: Replay> Clone for Client<B> {
     fn clone(&self) -> Self {
-        Self {
-            pool: self.pool.clone(),
-            head_timeout: self.head_timeout,
-            body_timeout: self.body_timeout,
-            retries: self.retries.clone(),
-        }
+        Self { inner: self.inner.clone() }
     }
 }
 
 impl<B: Replay> fmt::Debug for Client<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("pool", &self.pool)
+            .field("pool", self.pool())
             .field("retries", &self.retries())
             .finish_non_exhaustive()
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -17,7 +17,8 @@ use hyper_util::client::legacy::connect::Connected;
 use tokio::task::JoinHandle;
 
 use super::alarm::Alarm;
-use super::replay::{Replay, copy_of};
+use super::origin::Origin;
+use super::replay::{Replay, Spare};
 use super::watched::Heard;
 use crate::connect::{Poolable, State};
 
@@ -34,14 +35,16 @@ pub(super) struct Link<B> {
     pub(super) heard: Heard,
     pub(super) address: Address,
     pub(super) connected: Connected,
-    /// A copy of the request under way if it may be sent again.
-    pub(super) copy: Option<Request<B>>,
+    /// The request under way if it may be sent again.
+    pub(super) spare: Option<Spare<B>>,
     /// Rings when the head of a reply or a part of its body takes too long.
     pub(super) alarm: Alarm,
 }
 
 /// What becomes of a request.
 pub(super) type Outcome<B> = Result<Response<Incoming>, TrySendError<Request<B>>>;
+/// The same with the rare case on the heap: the others need not be moved in a place of its size.
+pub(super) type BoxedOutcome<B> = Result<Response<Incoming>, Box<TrySendError<Request<B>>>>;
 
 /// How requests over a connection say where they go.
 pub(super) struct Address {
@@ -58,23 +61,30 @@ pub(super) enum TargetForm {
 }
 
 impl Address {
-    /// Writes host and target into a request.
-    pub(super) fn write<B>(&self, request: &mut Request<B>) {
+    /// Writes host and target into a request whose URI is a path and a query, or what was written by an
+    /// attempt before.
+    fn write<B>(&self, origin: &Origin, request: &mut Request<B>) {
         if !request.headers().contains_key(HOST) {
             request.headers_mut().insert(HOST, self.host.clone());
         }
-        match &self.form {
-            TargetForm::Origin => {
-                let target = request.uri().path_and_query().cloned();
-                let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let TargetForm::Absolute(authorization) = &self.form else {
+            if request.uri().scheme().is_some() {
+                let target = take_target(request.uri_mut());
                 *request.uri_mut() = Uri::from(target);
             }
-            TargetForm::Absolute(Some(authorization)) => {
-                request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
-            }
-            TargetForm::Absolute(None) => {}
+            return;
+        };
+        if let Some(authorization) = authorization {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
         }
+        let target = take_target(request.uri_mut());
+        *request.uri_mut() = origin.uri_of(target);
     }
+}
+
+fn take_target(uri: &mut Uri) -> PathAndQuery {
+    let target = std::mem::take(uri).into_parts().path_and_query;
+    target.unwrap_or_else(|| PathAndQuery::from_static("/"))
 }
 
 impl<B> HttpConnection<B> {
@@ -97,20 +107,23 @@ impl<B: Replay> HttpConnection<B> {
         }
     }
 
-    /// Keeps a copy of a request if it may be sent again. Before it is [begun](Self::begin): what is
-    /// added there need not be copied.
-    pub(super) fn keep_copy(&mut self, request: &Request<B>) {
-        self.0.copy = copy_of(request);
+    /// Keeps a request if it may be sent again. Before it is [begun](Self::begin): what is added there
+    /// need not be kept.
+    pub(super) fn keep_spare(&mut self, request: &Request<B>) {
+        self.0.spare = Spare::of(request);
     }
 
-    /// Hands a request to the driver; what becomes of it is waited for by [`Self::poll_outcome`].
+    /// Hands a request to `origin` to the driver; what becomes of it is waited for by
+    /// [`Self::poll_outcome`]. `now` is the present where it is known.
     pub(super) fn begin(
         &mut self,
+        origin: &Origin,
         mut request: Request<B>,
+        now: Option<Instant>,
     ) -> impl Future<Output = Outcome<B>> + Send + use<B> {
         let Link { sender, address, alarm, .. } = &mut *self.0;
-        alarm.rest();
-        address.write(&mut request);
+        alarm.rest_until(now);
+        address.write(origin, &mut request);
         let open = sender.as_mut().expect("a connection whose driver has ended is not lent");
         open.try_send_request(request)
     }
@@ -121,12 +134,12 @@ impl<B: Replay> HttpConnection<B> {
         begun: Pin<&mut impl Future<Output = Outcome<B>>>,
         limit: Option<Duration>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Outcome<B>>> {
+    ) -> Poll<Option<BoxedOutcome<B>>> {
         let Link { sender, driver, alarm, .. } = &mut *self.0;
         match (poll_begun(begun, driver, || drop(sender.take()), cx), limit) {
             (Poll::Ready(outcome), _) => {
                 alarm.rest();
-                Poll::Ready(Some(outcome))
+                Poll::Ready(Some(outcome.map_err(Box::new)))
             }
             (Poll::Pending, Some(limit)) => alarm.poll(limit, cx).map(|()| None),
             (Poll::Pending, None) => Poll::Pending,

@@ -119,8 +119,8 @@ impl<S: Dial, B: Replay> Opener<S, B> {
         }));
         sender.ready().await?;
         let sender = Some(sender);
-        let (copy, alarm) = (None, Alarm::default());
-        let link = Link { sender, driver, heard, address, connected, copy, alarm };
+        let (spare, alarm) = (None, Alarm::default());
+        let link = Link { sender, driver, heard, address, connected, spare, alarm };
         Ok(HttpConnection(Box::new(link)))
     }
 }

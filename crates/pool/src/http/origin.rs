@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use hyper::Uri;
-use hyper::http::uri::{Authority, Scheme};
+use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 
 /// Scheme, host and port: requests to the same origin share connections (RFC 6454, 4).
 ///
@@ -30,23 +30,34 @@ impl Origin {
     ///
     /// What is wrong with the URI: no scheme, another one, no host, or credentials in it.
     pub fn of(uri: &Uri) -> Result<Self, &'static str> {
-        let is_https = match uri.scheme() {
+        Self::new(uri.scheme(), uri.authority().cloned())
+    }
+
+    /// The same of a request's own URI, of which path and query are left: nothing is copied.
+    pub(super) fn split_off(uri: &mut Uri) -> Result<Self, &'static str> {
+        let parts = std::mem::take(uri).into_parts();
+        let origin = Self::new(parts.scheme.as_ref(), parts.authority)?;
+        *uri = parts.path_and_query.map(Uri::from).unwrap_or_default();
+        Ok(origin)
+    }
+
+    fn new(scheme: Option<&Scheme>, authority: Option<Authority>) -> Result<Self, &'static str> {
+        let is_https = match scheme {
             Some(scheme) if *scheme == Scheme::HTTP => false,
             Some(scheme) if *scheme == Scheme::HTTPS => true,
             Some(_) => return Err("its URI has a scheme other than http and https"),
             None => return Err("its URI is not absolute: scheme and host are needed"),
         };
-        let authority = uri.authority().ok_or("its URI has no host")?;
-        if authority.as_str().contains('@') {
+        let authority = authority.ok_or("its URI has no host")?;
+        if authority.as_str().bytes().any(|byte| byte == b'@') {
             return Err("its URI holds credentials: send an `Authorization` header instead");
         }
-        let own_port = if is_https { 443 } else { 80 };
-        let authority = match authority.port_u16() {
-            Some(port) if port == own_port => {
-                authority.host().parse().map_err(|_| "its URI has no valid host")?
-            }
-            _ => authority.clone(),
-        };
+        let (own_port, ending) = if is_https { (443, "443") } else { (80, "80") };
+        // However it is written, the scheme's own port ends so, and few others do: they are not parsed.
+        if !authority.as_str().ends_with(ending) || authority.port_u16() != Some(own_port) {
+            return Ok(Self { is_https, authority });
+        }
+        let authority = authority.host().parse().map_err(|_| "its URI has no valid host")?;
         Ok(Self { is_https, authority })
     }
 
@@ -67,9 +78,14 @@ impl Origin {
 
     /// The URI of its root.
     pub(super) fn uri(&self) -> Uri {
+        self.uri_of(PathAndQuery::from_static("/"))
+    }
+
+    /// The URI of what is there at it.
+    pub(super) fn uri_of(&self, target: PathAndQuery) -> Uri {
         let scheme = if self.is_https { Scheme::HTTPS } else { Scheme::HTTP };
         let builder = Uri::builder().scheme(scheme).authority(self.authority.clone());
-        builder.path_and_query("/").build().expect("all parts come from a valid URI")
+        builder.path_and_query(target).build().expect("all parts come from a valid URI")
     }
 }
 
@@ -112,6 +128,21 @@ mod tests {
         check("https://a:443/", Some("https://a"));
         check("https://a:80/", Some("https://a:80"));
         check("http://[::1]:80/", Some("http://[::1]"));
+        check("http://a:0080/", Some("http://a"));
+        check("http://a:8080/", Some("http://a:8080"));
+        check("http://a80/", Some("http://a80"));
+    }
+
+    #[test]
+    fn path_and_query_are_left() {
+        let left = |uri: &str| {
+            let mut uri = uri.parse().unwrap();
+            Origin::split_off(&mut uri).unwrap();
+            uri.to_string()
+        };
+        assert_eq!("/", left("http://a"));
+        assert_eq!("/?q", left("http://a?q"));
+        assert_eq!("/b?q", left("https://a:1/b?q"));
     }
 
     #[test]

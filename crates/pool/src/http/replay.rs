@@ -4,8 +4,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http_body_util::{Empty, Full};
-use hyper::Request;
 use hyper::body::{Body, Buf, Frame, SizeHint};
+use hyper::http::Extensions;
+use hyper::http::uri::PathAndQuery;
+use hyper::{HeaderMap, Method, Request, Uri, Version};
 
 use crate::connect::BoxError;
 
@@ -58,18 +60,45 @@ impl<B: Body + Unpin> Body for Once<B> {
     }
 }
 
-/// Returns a copy of a request that may be sent twice, or `None`.
-pub(super) fn copy_of<B: Replay>(request: &Request<B>) -> Option<Request<B>> {
-    if !may_repeat(request) {
-        return None;
+/// What is needed to send a request a second time. Few need it, so it is what costs least to keep.
+pub(super) struct Spare<B> {
+    method: Method,
+    target: Option<PathAndQuery>,
+    version: Version,
+    /// Most have none when they are kept.
+    fields: Option<Box<(HeaderMap, Extensions)>>,
+    body: B,
+}
+
+impl<B: Replay> Spare<B> {
+    /// Keeps what is needed of a request whose URI is a path and a query; `None` if it may not be sent
+    /// twice.
+    pub(super) fn of(request: &Request<B>) -> Option<Self> {
+        if !may_repeat(request) {
+            return None;
+        }
+        let has_fields = !request.headers().is_empty() || !request.extensions().is_empty();
+        let fields = || Box::new((request.headers().clone(), request.extensions().clone()));
+        Some(Self {
+            method: request.method().clone(),
+            target: request.uri().path_and_query().cloned(),
+            version: request.version(),
+            fields: has_fields.then(fields),
+            body: request.body().replay()?,
+        })
     }
-    let mut copy = Request::new(request.body().replay()?);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    Some(copy)
+
+    /// The request.
+    pub(super) fn into_request(self) -> Request<B> {
+        let mut request = Request::new(self.body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.target.map(Uri::from).unwrap_or_default();
+        *request.version_mut() = self.version;
+        if let Some(fields) = self.fields {
+            (*request.headers_mut(), *request.extensions_mut()) = *fields;
+        }
+        request
+    }
 }
 
 /// Whether doing it twice is as good as once (RFC 9110, 9.2.2), or the request has a key by which the

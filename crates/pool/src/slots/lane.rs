@@ -1,10 +1,11 @@
 //! What is kept for one key: its waiters in order, its idle connections, its counts.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::Instant;
 
 use super::chain::Chain;
+use super::line::Line;
 use crate::stats::Stats;
 
 /// How many keys without connections and callers keep their counts. The counts of the others go on in
@@ -30,8 +31,7 @@ pub(super) struct Lane<K, W, P> {
     /// waiters from the head; only the others ask for more.
     pub(super) covering: usize,
     pub(super) idle: Chain,
-    /// By the number of their ticket.
-    pub(super) waiters: BTreeMap<u64, Waiter<W, P>>,
+    pub(super) waiters: Line<Waiter<W, P>>,
     /// Connects that could begin for this key if only the total cap allowed it.
     pub(super) demand: usize,
     /// The ticket of the first waiter that no connect covers, while there is demand.
@@ -48,7 +48,7 @@ impl<K, W, P> Lane<K, W, P> {
             epoch: 0,
             covering: 0,
             idle: Chain::default(),
-            waiters: BTreeMap::new(),
+            waiters: Line::default(),
             demand: 0,
             next_up: None,
             stats: Stats::default(),
@@ -61,14 +61,14 @@ impl<K, W, P> Lane<K, W, P> {
         let uncovered = self.waiters.len().saturating_sub(self.covering);
         let room = connections_max.saturating_sub(self.stats.live());
         self.demand = uncovered.min(room);
-        let next_up = || self.waiters.keys().nth(self.covering).copied();
+        let next_up = || self.waiters.nth(self.covering).map(|(number, _)| number);
         self.next_up = if self.demand == 0 { None } else { next_up() };
     }
 
     /// How many of the connects that could begin are for tickets before `number`; counts up to `enough`.
     pub(super) fn demand_before(&self, number: u64, enough: usize) -> usize {
         let from = self.next_up.unwrap_or(number).min(number);
-        self.waiters.range(from..number).take(self.demand.min(enough)).count()
+        self.waiters.count(from, number, self.demand.min(enough))
     }
 
     /// What it holds and has done.

@@ -26,7 +26,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
     /// Brings a lane's part in the line up to date after any change of its waiters or places.
     pub(super) fn refresh(&mut self, number: u32) {
         let lane = self.lanes.get_mut(number);
-        if lane.waiters.is_empty() && lane.demand == 0 {
+        if lane.demand == 0 && lane.waiters.is_empty() {
             return;
         }
         let (demand_before, next_before) = (lane.demand, lane.next_up);
@@ -45,7 +45,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
     fn begin_connect(&mut self, number: u32) {
         let index = self.free.pop().unwrap_or_else(|| self.new_slot());
         let lane = self.lanes.get_mut(number);
-        let next_up = lane.next_up.and_then(|ticket| lane.waiters.get(&ticket));
+        let next_up = lane.next_up.and_then(|ticket| lane.waiters.get(ticket));
         let place = next_up.expect("a lane in line has a next caller").place.clone();
         let slot = &mut self.slots[index as usize];
         slot.lane = number;
@@ -110,7 +110,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         reused: bool,
     ) -> Option<Instant> {
         let lane = self.slots[index as usize].lane;
-        let first = self.lanes.get(lane).waiters.keys().next().copied();
+        let first = self.lanes.get(lane).waiters.first();
         let outranked = || first.filter(|&first| reused && self.outranks(first)).is_some();
         let reason = match self.spent(index, now, reused || first.is_none()) {
             None if outranked() => Some(CloseReason::Evicted),
@@ -173,7 +173,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         let slot = &mut self.slots[index as usize];
         slot.phase = Phase::Leased;
         let lane = self.lanes.get_mut(slot.lane);
-        let (_, entry) = lane.waiters.pop_first().expect("the caller looked before");
+        let entry = lane.waiters.pop_first().expect("the caller looked before");
         let waited = now.saturating_duration_since(entry.since);
         self.waiting -= 1;
         let granted = self.lend(index, connection, reused, waited);

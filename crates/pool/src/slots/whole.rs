@@ -38,11 +38,12 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
     pub fn close(&mut self) {
         self.is_closed = true;
         for lane in self.lanes.numbers() {
-            let waiters = std::mem::take(&mut self.lanes.get_mut(lane).waiters);
+            let waiters = &mut self.lanes.get_mut(lane).waiters;
             self.waiting -= waiters.len();
+            let refused = waiters.take_all();
             self.refresh(lane);
             let refuse = |entry: Waiter<W, P>| Command::Refuse { waiter: entry.waiter };
-            self.commands.extend(waiters.into_values().map(refuse));
+            self.commands.extend(refused.map(refuse));
             self.lanes.tidy(lane);
         }
         while let Some(index) = self.idle.oldest() {
