@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::socket::{Backlog, listen};
 use nix::sys::time::TimeValLike;
 use nix::unistd::Pid;
 use streaming_server::{
@@ -20,6 +21,8 @@ use crate::stream_direct;
 pub const WORD: &str = "serve";
 /// As the program `streaming-server` has it.
 const EVENT_INTERVAL: u32 = 32;
+/// Connections that may wait to be accepted by the reference: as many as ours has.
+const ACCEPT_BACKLOG: i32 = 4096;
 /// The core of the servers; clients have the other ones.
 const SERVER_CORE: usize = 0;
 
@@ -247,6 +250,9 @@ fn announce(address: SocketAddr) -> io::Result<()> {
 
 fn direct(interval: Duration) -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
+    // The standard library lets 128 wait: a client that opens a thousand would have some of them lost,
+    // and begun a second later.
+    listen(&listener, Backlog::new(ACCEPT_BACKLOG)?)?;
     announce(listener.local_addr()?)?;
     stream_direct::serve(&listener, interval)
 }

@@ -110,6 +110,8 @@ pub struct Client {
     connections: Vec<Connection>,
     buffer: Vec<u8>,
     open: usize,
+    /// How many have brought a token.
+    begun: usize,
 }
 
 impl Client {
@@ -138,7 +140,7 @@ impl Client {
             std::thread::sleep(load.spread);
         }
         let open = load.streams;
-        Ok(Self { load, epoll, connections, buffer: vec![0; READ_BYTES], open })
+        Ok(Self { load, epoll, connections, buffer: vec![0; READ_BYTES], open, begun: 0 })
     }
 
     /// Reads for so long, or until all streams have ended.
@@ -147,10 +149,31 @@ impl Client {
     ///
     /// What the kernel says.
     pub fn read_for(&mut self, time: Duration) -> io::Result<Outcome> {
+        self.read_while(time, |_| true)
+    }
+
+    /// Reads until every stream has brought a token, or for so long.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says, and [`ErrorKind::TimedOut`] when some have not begun.
+    pub fn read_until_begun(&mut self, time: Duration) -> io::Result<Outcome> {
+        let outcome = self.read_while(time, |client| client.begun < client.connections.len())?;
+        if self.begun < self.connections.len() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        Ok(outcome)
+    }
+
+    fn read_while(
+        &mut self,
+        time: Duration,
+        goes_on: impl Fn(&Self) -> bool,
+    ) -> io::Result<Outcome> {
         let mut outcome = Outcome::default();
         let start = Instant::now();
         let mut events = vec![EpollEvent::empty(); 1024];
-        while 0 < self.open {
+        while 0 < self.open && goes_on(self) {
             let left = time.saturating_sub(start.elapsed());
             if left.is_zero() {
                 break;
@@ -185,8 +208,10 @@ impl Client {
             return self.epoll.delete(&connection.stream).map_err(io::Error::from);
         }
         let before = outcome.tokens;
+        let had_begun = connection.first_ns != 0;
         connection.take(&self.buffer[..n]);
         connection.read_events(self.load, now_ns, outcome);
+        self.begun += usize::from(!had_begun && connection.first_ns != 0);
         outcome.reads += u64::from(before < outcome.tokens);
         if connection.done && connection.expected == self.load.tokens {
             self.open -= 1;

@@ -10,6 +10,8 @@ mod helpers;
 mod hostile_real_time;
 mod keys;
 #[cfg(feature = "cli")]
+mod original_real_time;
+#[cfg(feature = "cli")]
 mod program;
 mod properties;
 mod real_time;

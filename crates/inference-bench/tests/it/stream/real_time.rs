@@ -3,7 +3,7 @@
 //! Counts are always judged, times only loosely: other tests and other people run beside these. With
 //! `INFERENCE_BENCH_JUDGE_TIME` set, on a machine that is ours, times are judged as promised.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use inference_bench::stream::calibrate::Errors;
@@ -271,6 +271,19 @@ fn the_knee_of_a_live_queue_is_found() {
     }
 }
 
+/// Two seconds of tokens: stops a client for half of that time, a fifth of a second each.
+fn stop_and_go(child: &Child) {
+    let signal = |name: &str| {
+        Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    };
+    for _ in 0..5 {
+        std::thread::sleep(200 * MS);
+        signal("-STOP");
+        std::thread::sleep(200 * MS);
+        signal("-CONT");
+    }
+}
+
 /// Whatever stops the client for longer than an interval is seen by the canary, and said.
 #[test]
 fn a_client_that_does_not_keep_up_is_invalid_and_says_why() {
@@ -281,19 +294,35 @@ fn a_client_that_does_not_keep_up_is_invalid_and_says_why() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let signal = |name: &str| {
-        Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
-    };
-    // Two seconds of tokens: stopped for half of that time, a fifth of a second each.
-    for _ in 0..5 {
-        std::thread::sleep(200 * MS);
-        signal("-STOP");
-        std::thread::sleep(200 * MS);
-        signal("-CONT");
-    }
+    stop_and_go(&child);
     let output = child.wait_with_output().unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert_eq!(Some(4), output.status.code(), "{stdout}");
     assert!(stdout.contains("not to be trusted: the client was the bottleneck"), "{stdout}");
     assert!(stdout.ends_with("verdict: invalid\n"), "{stdout}");
+}
+
+/// A calibration in which more than one event in a hundred was read together with the next says nothing
+/// of the instrument.
+#[test]
+fn a_calibration_that_reads_events_together_is_invalid_and_says_why() {
+    let calibrate = || {
+        Command::new(env!("CARGO_BIN_EXE_inference-bench"))
+            .args(["calibrate", "--streams", "8", "--interval", "20ms", "--duration", "2s"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let child = calibrate();
+    stop_and_go(&child);
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(Some(4), output.status.code(), "{stderr}");
+    assert!(stderr.contains("the client was the bottleneck in run 1: it read "), "{stderr}");
+    assert!(output.stdout.ends_with(b"verdict: invalid\n"));
+    if judges_time() {
+        let output = calibrate().wait_with_output().unwrap();
+        assert_eq!(Some(0), output.status.code(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
