@@ -176,6 +176,9 @@ fn latency_of(
             record.beside.extend(quantiles(&stretch.outcome, &name));
         }
     }
+    if added_us < 0.0 {
+        record.withdraw(Verdict::Undecided, "the reference was slower in all rounds");
+    }
     require_all(&mut record, rounds.iter().map(|(ours, _)| ours.outcome.wrong).sum());
     record
 }
