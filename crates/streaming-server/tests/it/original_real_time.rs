@@ -70,7 +70,8 @@ fn is_in_time(tokens: usize) -> bool {
     });
     let worst = |of: fn(&Heard) -> f64| heard.iter().map(of).fold(f64::MIN, f64::max);
     let (overhead_ms, late_ms) = (worst(|h| h.overhead_ms), worst(|h| h.last_late_ms));
-    println!("overhead {overhead_ms:.4} ms, last token {late_ms:.2} ms late");
+    let told = format!("overhead {overhead_ms:.4} ms, last token {late_ms:.2} ms late");
+    let _ = writeln!(std::io::stderr(), "{told}");
     overhead_ms <= OVERHEAD_MS_MAX && late_ms <= LAST_LATE_MS_MAX
 }
 
