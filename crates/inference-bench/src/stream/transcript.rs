@@ -86,6 +86,7 @@ impl Transcript {
     }
 
     /// Whether `[DONE]` has come.
+    #[cfg(feature = "stream")]
     pub(crate) fn is_done(&self) -> bool {
         self.log.is_done
     }

@@ -41,7 +41,7 @@ impl Sample {
     }
 }
 
-/// Pictures one after the other, as fast as they go.
+/// Pictures as fast as they go, as many at once as there are threads.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Batch {
     /// How many.

@@ -1,9 +1,10 @@
 //! Measures a model in this process, family by family.
 
-use std::fmt;
 use std::path::Path;
-use std::thread;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use std::{fmt, iter, thread};
 
 use super::engine::{Engine, InferError, LoadError, RtenEngine};
 use super::families::Family;
@@ -237,14 +238,39 @@ impl Session<'_> {
         let is_reset = seam::reset_peak();
         let before = seam::resident_bytes();
         let begin = Instant::now();
-        let mut seen = 0;
-        self.repeat(Family::Batch, self.plan.batch, |session, number| {
-            let picture = &pictures[number as usize % pictures.len()];
-            seen += u64::from(session.see(pipeline, picture).is_some());
-        });
+        let seen = self.see_all(pipeline, &pictures);
         let wall_ms = millis(begin.elapsed());
         let peak_bytes = above(before, is_reset);
         self.figures.batch = Some(Batch { pictures: seen, wall_ms, peak_bytes });
+    }
+
+    /// As many callers as there are threads take turns at the pictures of a batch: what one does alone, the
+    /// letterbox and most small operations, then keeps nobody waiting. Returns how many were seen.
+    fn see_all(&mut self, pipeline: &Pipeline, pictures: &[Picture]) -> u64 {
+        let Plan { batch: planned, family_time_max, .. } = *self.plan;
+        let (next, begin) = (AtomicU64::new(0), Instant::now());
+        let turns = || {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            (number < planned && begin.elapsed() <= family_time_max).then_some(number as usize)
+        };
+        let (sender, answers) = mpsc::channel();
+        let mut seen = 0;
+        thread::scope(|scope| {
+            for _ in 0..self.plan.threads.max(1) {
+                let sender = sender.clone();
+                scope.spawn(move || {
+                    let mut looks = iter::from_fn(turns)
+                        .map(|number| pipeline.see(&pictures[number % pictures.len()]));
+                    looks.try_for_each(|look| sender.send(look))
+                });
+            }
+            drop(sender);
+            for (number, answer) in (1..).zip(answers) {
+                seen += u64::from(self.figures.count(answer).is_some());
+                self.observer.step(Step { family: Family::Batch, done: number, planned });
+            }
+        });
+        seen
     }
 
     fn peaks(&mut self, pipeline: &Pipeline) {
