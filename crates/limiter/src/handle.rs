@@ -117,8 +117,9 @@ impl Limiter {
     /// Returns a new limiter below this one: what it grants is charged to both, or to neither.
     ///
     /// Children that wait at the same time, and those who wait at this limiter itself (with weight 1),
-    /// share it by weight, to within one request of each; what one leaves is lent to the others. A child
-    /// never exceeds its ceiling; up to its guarantee it is served before its siblings. The child is
+    /// share it by weight, to within one request of each; what one leaves is lent to the others. Weights
+    /// act only where somebody waits in line: tokens that are there go to whoever asks first, so children
+    /// that only ever call [`Limiter::try_acquire`] are not weighed against each other. A child never exceeds its ceiling; up to its guarantee it is served before its siblings. The child is
     /// gone with its last handle and permit.
     ///
     /// # Errors

@@ -19,7 +19,8 @@ use crate::{Burst, Moment, NotUntil, Rate, Stats, TokenBucket};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// What its siblings' weights compare with; at least 1. What siblings leave idle is lent.
+    /// What its siblings' weights compare with; at least 1. What siblings leave idle is lent, and tokens
+    /// that are there while nobody waits go to whoever asks first, whatever the weights.
     pub weight: u32,
     /// The rate at which it is served before its siblings; [`Rate::PAUSED`] for none. The guarantees of
     /// all children must stay below the parent's rate, so that nobody starves.

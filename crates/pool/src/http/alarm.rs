@@ -88,7 +88,7 @@ impl Alarm {
 mod tests {
     use std::future::poll_fn;
 
-    use tokio::time::{Instant, advance};
+    use tokio::time::{Instant, advance, timeout};
 
     use super::*;
 
@@ -114,6 +114,37 @@ mod tests {
         advance(SECOND / 2).await;
         assert_eq!(SECOND, wait(&mut alarm, SECOND).await);
         assert_eq!(2 * SECOND, wait(&mut alarm, 2 * SECOND).await);
+    }
+
+    /// The same of a task, which the timer need not be told of again.
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_waits_again_has_all_of_the_limit() {
+        let task = tokio::spawn(async {
+            let mut alarm = Alarm::default();
+            begin(&mut alarm, SECOND).await;
+            advance(SECOND / 2).await;
+            assert_eq!(SECOND, wait(&mut alarm, SECOND).await);
+            assert_eq!(SECOND / 4, wait(&mut alarm, SECOND / 4).await);
+            begin(&mut alarm, SECOND).await;
+            advance(2 * SECOND).await;
+            assert_eq!(SECOND, wait(&mut alarm, SECOND).await);
+            begin(&mut alarm, SECOND).await;
+            assert_eq!(SECOND / 4, wait(&mut alarm, SECOND / 4).await);
+        });
+        timeout(60 * SECOND, task).await.expect("each wait ends").unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_task_that_waits_is_woken() {
+        let first = tokio::spawn(async {
+            let mut alarm = Alarm::default();
+            begin(&mut alarm, SECOND).await;
+            alarm
+        });
+        let mut alarm = first.await.unwrap();
+        let second = tokio::spawn(async move { wait(&mut alarm, 2 * SECOND).await });
+        let waited = timeout(60 * SECOND, second).await.expect("it is woken");
+        assert_eq!(2 * SECOND, waited.unwrap());
     }
 
     #[tokio::test(start_paused = true)]
