@@ -163,9 +163,9 @@ impl AdaptiveConcurrency {
         }
     }
 
-    /// Learns what a lower limit has brought per second until now; it begins to measure now. Where the limit to begin with
-    /// brings far more, goodput has not collapsed yet, and limits at which each would have to bring more than
-    /// here need not be tried.
+    /// Learns what a lower limit has brought per second until now; it begins to measure now. Where the limit to
+    /// begin with brings far more, goodput has not collapsed yet, and limits at which each would have to bring
+    /// more than here need not be tried.
     pub fn already_brought(&mut self, limit: usize, goodput: f64, now: Moment) {
         if self.search.already_brought(limit, goodput) {
             self.void(now);
