@@ -154,9 +154,11 @@ struct Course {
 }
 
 impl Course {
+    /// What is told late, after what came later, tells nothing new.
     fn moved(&mut self, at: Duration, k: usize, done_bytes: u64) {
-        let before = self.done.insert(k, done_bytes).unwrap_or(0);
-        self.sum += done_bytes.saturating_sub(before);
+        let done = self.done.entry(k).or_default();
+        self.sum += done_bytes.saturating_sub(*done);
+        *done = done_bytes.max(*done);
         self.points.push((at, self.sum));
     }
 }

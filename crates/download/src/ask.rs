@@ -1,14 +1,16 @@
 //! One question to a server: redirects followed, the answer held against the question.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::future::{Either, join_all, select};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
-use pool::http::{Body, Client};
+use pool::http::{Body, Client, Origin};
 use tokio::sync::Mutex;
 use url::Url;
 
@@ -24,6 +26,9 @@ use crate::validator::{Changed, Validator};
 
 /// What servers are told about us.
 pub(crate) const USER_AGENT: &str = concat!("download/", env!("CARGO_PKG_VERSION"));
+
+/// An answer that takes longer comes from so far that the next connections should be under way meanwhile.
+const FAR: Duration = Duration::from_millis(25);
 
 /// How often in a row one question looks up where redirects lead.
 const RENEWALS_MAX: usize = 3;
@@ -160,7 +165,7 @@ impl Asker {
         site.turn().await;
         self.counters.requests.add(1);
         let clock = Clock::start();
-        let reply = self.client.send(request).await.map_err(no_reply)?;
+        let reply = self.reply(request, &site).await.map_err(no_reply)?;
         let nanos = u64::try_from(clock.now().as_nanos()).unwrap_or(u64::MAX);
         self.quickest.fetch_min(nanos, Ordering::Relaxed);
         site.answered(self.round_trip());
@@ -168,6 +173,32 @@ impl Asker {
             site.hold(wait);
         }
         Ok(reply)
+    }
+
+    /// Waits for the head of a reply. While the first one of a site is on its long way, so are the connections
+    /// that will be wanted next: to open one takes as long.
+    async fn reply(
+        &self,
+        request: Request<Full<Bytes>>,
+        site: &Site,
+    ) -> Result<Response<Body>, pool::http::Error> {
+        let origin = Origin::of(request.uri()).ok().filter(|_| site.is_asked_first());
+        let mut sending = pin!(self.client.send(request));
+        let Some(origin) = origin else { return sending.await };
+        if let Ok(reply) = tokio::time::timeout(FAR, sending.as_mut()).await {
+            return reply;
+        }
+        let (pool, spares) = (self.client.pool(), site.found_far());
+        // All at once: one that is given back would be lent again. Those still under way when the reply is there
+        // go on without us.
+        let opening = join_all((0..spares).map(|_| pool.get(&origin)));
+        match select(sending, opening).await {
+            Either::Left((reply, _)) => reply,
+            Either::Right((opened, sending)) => {
+                drop(opened);
+                sending.await
+            }
+        }
     }
 
     fn request(

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use self::flight::InFlight;
-use self::pace::{Arrivals, Pace};
+use self::pace::{Alone, Arrivals, Pace};
 use crate::ledger::Ledger;
 use crate::range::ByteRange;
 
@@ -23,6 +23,9 @@ use crate::range::ByteRange;
 /// another is asked for. (2 GiB from nginx on a 2-core virtual machine: with two connections 1.65 s and
 /// 1.38 s of processor per GiB, with up to twenty 2.59 s and 1.71 s.)
 pub const FEEDERS: usize = 2;
+
+/// Answers that take longer come from afar: there it is the way that takes the time.
+pub(crate) const NEAR: Duration = Duration::from_millis(5);
 
 /// A fresh part has at most one of so many shares, for each part in flight, of what is not drawn yet.
 const TAIL_SHARES: u64 = 2;
@@ -80,7 +83,7 @@ pub enum Next {
 }
 
 /// What becomes of bytes that arrived.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Arrival {
     /// How many of them belong to the part; the rest is another's by now.
     pub keep: u64,
@@ -88,6 +91,8 @@ pub struct Arrival {
     pub done: bool,
     /// It has turned out that there is room for more connections: who waits should ask again.
     pub opens: bool,
+    /// Bytes per second of the first connection alone: known once, when another brings bytes, too.
+    pub alone: Option<f64>,
 }
 
 /// The plan of one transfer.
@@ -103,6 +108,7 @@ pub struct Parts {
     hedged_bytes: u64,
     pace: Pace,
     arrivals: Arrivals,
+    alone: Alone,
     /// How long an answer takes.
     round_trip: Duration,
 }
@@ -121,6 +127,7 @@ impl Parts {
             hedged_bytes: 0,
             pace: Pace::default(),
             arrivals: Arrivals::default(),
+            alone: Alone::default(),
             round_trip: Duration::ZERO,
         }
     }
@@ -131,7 +138,9 @@ impl Parts {
             return Next::Whole;
         }
         self.arrivals.begin(now);
-        if FEEDERS <= self.flights.len() && (self.is_behind() || self.arrivals.are_fast(now)) {
+        self.alone.begin(now);
+        let is_fast = self.round_trip < NEAR && self.arrivals.are_fast(now);
+        if FEEDERS <= self.flights.len() && (self.is_behind() || is_fast) {
             return Next::Wait;
         }
         let limit = self.total.min(self.hashed.saturating_add(self.options.lag_bytes));
@@ -151,7 +160,7 @@ impl Parts {
     /// are here.
     pub fn arrived(&mut self, flight: Flight, bytes: u64, now: Duration) -> Arrival {
         let Some(part) = self.flights.get_mut(&flight) else {
-            return Arrival { keep: 0, done: true, opens: false };
+            return Arrival { keep: 0, done: true, opens: false, alone: None };
         };
         let keep = bytes.min(part.missing());
         if let Some(range) = ByteRange::new(part.at, part.at + keep) {
@@ -167,7 +176,8 @@ impl Parts {
             self.pace.ended(part.rate(now));
         }
         let opens = self.arrivals.arrived(keep, self.flights.len(), now);
-        Arrival { keep, done, opens }
+        let alone = self.alone.arrived(keep, flight == Flight(0), self.round_trip, now);
+        Arrival { keep, done, opens, alone }
     }
 
     /// Where the next byte of a flight belongs, and how many of what comes are wanted; `None` when it
@@ -257,11 +267,14 @@ impl Parts {
             // The reply to the first question may bring all.
             return self.options.part_bytes.max(1);
         }
-        let shares = TAIL_SHARES * (self.flights.len() as u64 + 1);
-        let share = self.total.saturating_sub(start) / shares;
+        let (n, fresh) = (self.flights.len() as u64 + 1, self.total.saturating_sub(start));
+        let share = fresh / (TAIL_SHARES * n);
         let worth =
             self.pace.usual().unwrap_or(0.0) * (TAIL_ROUND_TRIPS * self.round_trip).as_secs_f64();
-        let least = self.options.part_bytes_min.max(worth as u64);
+        // What comes over one connection if all end at the same time, each after one more question.
+        let missing: u64 = self.flights.values().map(InFlight::missing).sum();
+        let until_end = (fresh + missing) / n;
+        let least = self.options.part_bytes_min.max((worth as u64).min(until_end));
         share.max(least).min(self.options.part_bytes).max(1)
     }
 
@@ -415,6 +428,68 @@ mod tests {
         }
         parts.set_round_trip(SECOND);
         fetch(&mut parts, 34, 42);
+    }
+
+    #[test]
+    fn the_last_parts_end_together() {
+        let options = PartsOptions { part_bytes_min: 1, ..options() };
+        let mut parts = begun(Parts::new(30, Ledger::default(), 0, options));
+        let (first, second) = (fetch(&mut parts, 0, 10), fetch(&mut parts, 10, 15));
+        for _ in 0..3 {
+            parts.pace.ended(Some(1.0));
+        }
+        parts.arrived(first, 8, SECOND);
+        parts.arrived(second, 3, SECOND);
+        parts.set_round_trip(2 * SECOND);
+        // Nineteen bytes over three connections.
+        fetch(&mut parts, 15, 21);
+    }
+
+    /// Of thirty bytes the first ten are being fetched, where so many a second are usual.
+    fn last_part(usual: f64) -> (Parts, Flight) {
+        let mut ledger = Ledger::default();
+        ledger.add(ByteRange::new(10, 30).unwrap());
+        let mut parts = begun(Parts::new(30, ledger, 0, options()));
+        let flight = fetch(&mut parts, 0, 10);
+        for _ in 0..3 {
+            parts.pace.ended(Some(usual));
+        }
+        (parts, flight)
+    }
+
+    #[test]
+    fn what_was_just_asked_for_afar_is_left_to_come() {
+        let (mut parts, _) = last_part(100.0);
+        parts.set_round_trip(SECOND / 10);
+        assert_eq!(None, fetch_at(&mut parts, SECOND + SECOND / 10), "it is here in no time");
+        assert!(fetch_at(&mut parts, 9 * SECOND).is_some());
+    }
+
+    #[test]
+    fn of_a_slow_part_more_than_half_is_taken() {
+        let (mut parts, slow) = last_part(9.0);
+        parts.arrived(slow, 1, 2 * SECOND);
+        // It brings a byte per second: of nine it keeps one.
+        let Next::Fetch { range, .. } = parts.next(2 * SECOND) else { panic!("nothing is taken") };
+        assert_eq!(ByteRange::new(2, 10), Some(range));
+    }
+
+    #[test]
+    fn from_afar_more_than_two_connections_come_at_once() {
+        let mut parts = Parts::new(100, Ledger::default(), 0, options());
+        parts.set_round_trip(NEAR);
+        for at in [0, 10, 20] {
+            fetch(&mut parts, at, at + 10);
+        }
+    }
+
+    #[test]
+    fn how_fast_one_alone_is_shows_when_another_brings_something() {
+        let mut parts = parts(100);
+        let (first, second) = (fetch(&mut parts, 0, 10), fetch(&mut parts, 10, 20));
+        assert_eq!(None, parts.arrived(first, 4, 2 * SECOND).alone);
+        assert_eq!(Some(2.0), parts.arrived(second, 1, 3 * SECOND).alone);
+        assert_eq!(None, parts.arrived(second, 1, 3 * SECOND).alone, "once");
     }
 
     #[test]

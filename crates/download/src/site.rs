@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use limiter::{AdaptiveLimit, AdaptiveOptions};
@@ -18,6 +18,9 @@ use crate::seam;
 const SITES_MAX: usize = 1024;
 /// Connections to begin with: as many as browsers open to one server, which servers therefore bear.
 const CONNECTIONS_START: usize = 6;
+/// The same where answers come from afar, and it is their windows that hold connections back: as many files as
+/// the hubs' own client fetches at once (`max_workers` of huggingface_hub).
+const CONNECTIONS_FAR: usize = 8;
 /// How long one number of connections is tried at least, before another; and so many round trips, within a
 /// bound.
 const TRY_MIN: Duration = Duration::from_millis(75);
@@ -33,6 +36,10 @@ pub(crate) struct Site {
     pub(crate) connections: AdaptiveLimit,
     /// Bytes per second that a file got at best.
     best_rate: AtomicU64,
+    /// The number of connections to begin with is what an earlier run has learnt.
+    is_learnt: bool,
+    /// Whether its first question has been asked.
+    is_asked: AtomicBool,
     /// Nothing is asked before.
     held_until: Mutex<Option<Instant>>,
 }
@@ -49,7 +56,26 @@ impl Site {
             ..AdaptiveOptions::default()
         };
         let connections = AdaptiveLimit::new(options).expect("1 ≤ start ≤ max");
-        Self { connections, best_rate: AtomicU64::new(0), held_until: Mutex::default() }
+        Self {
+            connections,
+            best_rate: AtomicU64::new(0),
+            is_learnt: learnt.is_some(),
+            is_asked: AtomicBool::new(false),
+            held_until: Mutex::default(),
+        }
+    }
+
+    /// Whether nothing has been asked yet; not any more from now on.
+    pub(crate) fn is_asked_first(&self) -> bool {
+        !self.is_asked.swap(true, Ordering::Relaxed)
+    }
+
+    /// Takes note that it is far away; returns how many connections will be wanted beside the first.
+    pub(crate) fn found_far(&self) -> usize {
+        if !self.is_learnt {
+            self.connections.restart(CONNECTIONS_FAR);
+        }
+        self.connections.limit() - 1
     }
 
     /// Takes note of what a file has got, in bytes per second.

@@ -132,6 +132,19 @@ impl AdaptiveConcurrency {
         self.search.settled()
     }
 
+    /// Returns whether goodput has collapsed and is not known to be back. Those in flight above the limit prolong
+    /// the collapse then, and are better given up than waited for.
+    pub fn is_recovering(&self) -> bool {
+        self.search.is_recovering()
+    }
+
+    /// Learns that something has come which says nothing about the limit, because something else held it back or
+    /// more are in flight: the measurement under way is void, and begins anew.
+    pub fn void(&mut self, now: Moment) {
+        self.progress = self.progress.max(now);
+        self.epoch = Epoch::new(now);
+    }
+
     /// Learns from what has ended. Samples must come in the order in which they ended; one that ended
     /// before the last counts as ended with it.
     pub fn observe(&mut self, sample: Sample) {
@@ -141,10 +154,31 @@ impl AdaptiveConcurrency {
         if let Some(goodput) = self.collapsed(sample) {
             return self.decide(goodput, sample.finished);
         }
-        let goodput = self.epoch.goodput(self.options.epoch_min);
+        let epoch_min = self.options.epoch_min;
+        let sooner = self.epoch.goodput(epoch_min / 2);
+        let sooner = sooner.filter(|goodput| self.search.is_sure_gain(goodput));
+        let goodput = sooner.or_else(|| self.epoch.goodput(epoch_min));
         if let Some(goodput) = goodput.filter(|goodput| self.search.is_clear(goodput)) {
             self.decide(goodput.mean, sample.finished);
         }
+    }
+
+    /// Learns what a lower limit has brought per second until now; it begins to measure now. Where the limit to
+    /// begin with brings far more, goodput has not collapsed yet, and limits at which each would have to bring
+    /// more than here need not be tried.
+    pub fn already_brought(&mut self, limit: usize, goodput: f64, now: Moment) {
+        if self.search.already_brought(limit, goodput) {
+            self.void(now);
+        }
+    }
+
+    /// Begins to search anew at a limit within the bounds: where something has turned out of which the limit to
+    /// begin with knew nothing.
+    pub fn restart(&mut self, limit: usize, now: Moment) {
+        let AdaptiveOptions { limit_min, limit_max, .. } = self.options;
+        let limit = limit.clamp(limit_min, limit_max);
+        self.search = Search::new(limit_min, limit_max, limit).generous();
+        self.epoch = Epoch::new(now);
     }
 
     /// Changes the least time to measure at one limit, from now on: where the far side turns out to be far,

@@ -97,6 +97,22 @@ impl AdaptiveLimit {
         self.controller.lock().settled()
     }
 
+    /// Begins to search anew at a limit within the bounds; see [`AdaptiveConcurrency::restart`].
+    pub fn restart(&self, limit: usize) {
+        self.learn(|controller, now| controller.restart(limit, now));
+    }
+
+    /// Learns what a lower limit has brought per second until now; see [`AdaptiveConcurrency::already_brought`].
+    pub fn already_brought(&self, limit: usize, goodput: f64) {
+        self.learn(|controller, now| controller.already_brought(limit, goodput, now));
+    }
+
+    /// Returns whether goodput has collapsed and is not known to be back; see
+    /// [`AdaptiveConcurrency::is_recovering`].
+    pub fn is_recovering(&self) -> bool {
+        self.controller.lock().is_recovering()
+    }
+
     /// Changes the least time to measure at one limit, from now on; see
     /// [`AdaptiveConcurrency::set_epoch_min`].
     pub fn set_epoch_min(&self, epoch_min: Duration) {
@@ -144,10 +160,22 @@ impl AdaptivePermit {
         self.begun = self.limit.clock.now();
     }
 
+    /// Reports that what came since it began or last reported was held back by something else than the limit,
+    /// such as a limit of rate, and goes on: the measurement under way is void.
+    pub fn held_back(&mut self) {
+        self.limit.learn(AdaptiveConcurrency::void);
+        self.begun = self.limit.clock.now();
+    }
+
     fn report(&self, amount: u64) {
         let permits = &self.limit.permits;
-        let (begun, in_flight) = (self.begun, permits.in_flight() + permits.waiting());
+        let (out, begun) = (permits.in_flight(), self.begun);
+        let in_flight = out + permits.waiting();
         self.limit.learn(|controller, finished| {
+            // Under a collapse too many are no excuse: the limit is right if goodput is back although they are.
+            if controller.limit() < out && !controller.is_recovering() {
+                return controller.void(finished);
+            }
             controller.observe(Sample { begun, finished, amount, in_flight });
         });
     }

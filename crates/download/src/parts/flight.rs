@@ -51,6 +51,11 @@ impl InFlight {
         now.saturating_sub(self.started) < youth
     }
 
+    /// Whether no answer has come although none is late: that says nothing about how fast it will be.
+    pub(super) fn is_asked(&self, now: Duration, round_trip: Duration) -> bool {
+        self.received == 0 && self.is_young(now, 2 * round_trip)
+    }
+
     /// How long the rest would take at a rate; no time, where that is not known.
     pub(super) fn rest_at(&self, rate: Option<f64>) -> Duration {
         let seconds = rate.map(|rate| self.missing() as f64 / rate);

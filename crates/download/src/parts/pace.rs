@@ -20,6 +20,8 @@ const USUAL_PARTS_MIN: usize = 3;
 const FAST: f64 = 200e6;
 /// How long arrivals are counted for that.
 const WINDOW: Duration = Duration::from_millis(20);
+/// The first connection must have been alone for so long to tell how fast one is.
+const ALONE_MIN: Duration = Duration::from_millis(50);
 /// After so long without a full window nothing is fast.
 const WINDOW_MAX: Duration = Duration::from_millis(250);
 
@@ -56,6 +58,43 @@ impl Arrivals {
     pub(super) fn are_fast(&self, now: Duration) -> bool {
         let is_recent = self.began.is_none_or(|began| now.saturating_sub(began) < WINDOW_MAX);
         is_recent && self.rate.is_none_or(|rate| FAST <= rate)
+    }
+}
+
+/// How fast bytes came over the first connection until another brought some, too.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Alone {
+    began: Option<Duration>,
+    bytes: u64,
+    is_over: bool,
+}
+
+impl Alone {
+    pub(super) fn begin(&mut self, now: Duration) {
+        self.began.get_or_insert(now);
+    }
+
+    /// Takes note of bytes; returns bytes per second when the first part ceases to be alone, if it was for long
+    /// enough to tell.
+    ///
+    /// Whole windows come, one each round trip: with the first, one has passed already.
+    pub(super) fn arrived(
+        &mut self,
+        bytes: u64,
+        is_first: bool,
+        round_trip: Duration,
+        now: Duration,
+    ) -> Option<f64> {
+        if self.is_over {
+            return None;
+        }
+        if is_first {
+            self.bytes += bytes;
+            return None;
+        }
+        self.is_over = true;
+        let spent = now.saturating_sub(self.began?);
+        (ALONE_MIN <= spent).then(|| self.bytes as f64 / (spent + round_trip).as_secs_f64())
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::flight::{InFlight, youth};
-use super::{Next, Parts};
+use super::{Next, Parts, TAIL_ROUND_TRIPS};
 
 /// A rest is asked for a second time when that would bring it so much sooner: those that are as fast as usual
 /// would only share their link with their own repetition.
@@ -39,16 +39,23 @@ impl Parts {
         Some(self.fetch(at, end, repeats, now))
     }
 
-    /// Takes half of what the part with the most left still lacks.
+    /// Takes so much of what the part with the most left still lacks that both end at the same time: half, or
+    /// more of a slow one.
     pub(super) fn steal(&mut self, now: Duration) -> Option<Next> {
         let min = self.options.part_bytes_min.max(1);
-        let soon = self.soon();
+        let (trip, youth, usual) = (self.round_trip, youth(self.round_trip), self.usual_rate());
         let victim = self.flights.values_mut().filter(|part| !part.hedged && part.repeats == 0);
         let victim = victim.max_by_key(|part| part.missing())?;
-        if victim.missing() < 2 * min || victim.time_left(now) < soon {
+        let is_asked = usual.is_some() && victim.is_asked(now, trip);
+        let left = if is_asked { trip + victim.rest_at(usual) } else { victim.time_left(now) };
+        // Each of the two halves must be worth its question.
+        if victim.missing() < 2 * min || left < TAIL_ROUND_TRIPS * trip {
             return None;
         }
-        let (middle, end) = (victim.at + victim.missing().div_ceil(2), victim.end);
+        let own = victim.rate(now).filter(|_| !victim.is_young(now, youth));
+        let share = own.zip(usual).map_or(0.5, |(own, usual)| (own / (own + usual)).min(0.5));
+        let kept = ((victim.missing() as f64 * share).ceil() as u64).max(1);
+        let (middle, end) = (victim.at + kept, victim.end);
         victim.end = middle;
         Some(self.fetch(middle, end, 0, now))
     }

@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind};
 use crate::hasher::{Hasher, Progress};
 use crate::job::{FetchOptions, Tell};
 use crate::journal::Journal;
-use crate::parts::{Flight, Next, Parts, PartsOptions};
+use crate::parts::{Flight, NEAR, Next, Parts, PartsOptions};
 use crate::range::ByteRange;
 use crate::seam::Clock;
 use crate::site::Site;
@@ -69,8 +69,6 @@ const PART_BYTES_MAX: u64 = 64 << 20;
 const LAG_BYTES_NEAR: u64 = 16 << 20;
 /// The same where answers take their time and parts must be large: frames that are ahead are read back.
 const LAG_BYTES_FAR: u64 = 256 << 20;
-/// Answers that take longer come from afar.
-const NEAR: Duration = Duration::from_millis(5);
 /// When so much waits for it, the hash is what takes the time: it has enough for the round trip of a request
 /// nearby.
 const BACKLOG_BYTES: u64 = 1 << 20;
@@ -132,6 +130,8 @@ struct Shared<'a> {
     writer: &'a Arc<FileWriter>,
     hasher: Hasher,
     total: Option<u64>,
+    /// Nothing else came from the site when this began.
+    began_alone: bool,
     known: Mutex<Validator>,
     news: Arc<News>,
     /// Every byte is here.
@@ -218,6 +218,7 @@ impl<'a> Receiver<'a> {
             writer: &writer,
             hasher,
             total,
+            began_alone: self.site.connections.in_flight() == 1,
             known: Mutex::new(known),
             news,
             ended: Notify::new(),
@@ -290,7 +291,7 @@ impl<'a> Receiver<'a> {
     fn parts_options(&self, first: Option<&First>) -> PartsOptions {
         let first_bytes = first.map_or(0, |first| first.range.len());
         let part_bytes = self.options.part_bytes.unwrap_or(PART_BYTES_MIN);
-        let part_bytes_min = (part_bytes / 4).clamp(1, 256 << 10);
+        let part_bytes_min = (part_bytes / 16).clamp(1, 64 << 10);
         let lag_bytes = self.lag_bytes().max(2 * part_bytes);
         let part_bytes = part_bytes.max(first_bytes);
         let may_hedge = self.attempt.limiter.is_none();

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use download::{FetchOptions, Job};
-use testkit::{Blob, Options, Origin};
+use testkit::{Blob, Link, LinkSettings, Options, Origin};
 
 /// Fetches `size` bytes and returns the bytes per second.
 fn rate(size: u64, options: &FetchOptions, prepare: impl FnOnce(&Origin)) -> f64 {
@@ -43,4 +43,17 @@ fn a_connection_that_is_slow_does_not_hold_up_the_end() {
         });
     });
     assert!(8e6 < rate && start.elapsed() < Duration::from_secs(10), "{rate:.0} B/s");
+}
+
+#[test]
+fn while_the_first_answer_is_on_its_long_way_so_are_more_connections() {
+    let blob = Blob::new("m", 1000, 5);
+    let origin = Origin::start(Options { blobs: vec![blob], ..Options::default() }).unwrap();
+    let far = LinkSettings { latency: Duration::from_millis(30), ..LinkSettings::default() };
+    let link = Link::start(origin.address(), far).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("http://{}/m", link.address()).parse().unwrap();
+    let job = Job::new(url, folder.path().join("m"));
+    crate::world::fetch(&job, &FetchOptions::default(), |_| ()).unwrap();
+    assert_eq!((8, 1), (link.stats().opened, origin.stats().requests));
 }

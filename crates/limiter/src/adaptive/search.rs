@@ -1,9 +1,9 @@
 //! The search for the knee, from one measurement to the next.
 
+mod clear;
 mod settled;
 
 use self::settled::PATIENCE_MIN;
-use super::epoch::Goodput;
 
 /// Goodput must rise by this much for a doubled limit to pay.
 const GAIN_MIN: f64 = 0.05;
@@ -63,6 +63,8 @@ pub(super) struct Search {
     /// Lower limits have been tried, or half the best has been seen to be far worse, or a collapse above has
     /// been seen and left: it is no collapse that this search has begun in.
     surveyed: bool,
+    /// Whether to stay at more than the knee needs: no search for the least that does.
+    generous: bool,
     /// What the next climb adds to the best.
     stride: usize,
     /// The last look upward paid. If the next does too, the capacity has grown; one alone may be the
@@ -128,10 +130,15 @@ impl Search {
             below: None,
             collapses: 0,
             surveyed: false,
+            generous: false,
             stride: start,
             rises: false,
             ceiling: None,
         }
+    }
+
+    pub(super) fn generous(self) -> Self {
+        Self { generous: true, ..self }
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -143,6 +150,11 @@ impl Search {
             Goal::Hold(_) | Goal::LookUp { .. } | Goal::LookDown { .. } => Some(self.best.limit),
             _ => None,
         }
+    }
+
+    /// Whether the limit was lowered because goodput had collapsed.
+    pub(super) fn is_recovering(&self) -> bool {
+        matches!(self.goal, Goal::Recover { .. } | Goal::Descend { .. })
     }
 
     /// Takes the goodput at [`Search::limit`] and chooses the next limit.
@@ -163,43 +175,22 @@ impl Search {
         }
     }
 
-    /// Whether a longer measurement at this limit would change nothing.
-    pub(super) fn is_clear(&self, goodput: &Goodput) -> bool {
-        let best = self.best.goodput;
-        let gain = self.gain(self.limit) * best;
-        let near = self.near_best(self.limit);
-        let borders = match self.goal {
-            Goal::Begin => [0.0, 0.0],
-            Goal::Climb | Goal::SearchUp { .. } | Goal::LookUp { .. } => [gain, COLLAPSED * best],
-            Goal::Recover { .. } | Goal::Earn { .. } | Goal::Hold(_) => [DROPPED * best, 0.0],
-            Goal::SearchDown | Goal::LookDown { .. } => [near, 0.0],
-            Goal::Descend { .. } => [near, (1.0 + GAIN_MIN) * best],
-        };
-        let apart = |border: &f64| ERRORS_APART * goodput.error <= (goodput.mean - border).abs();
-        let error_max = match self.goal {
-            Goal::Begin | Goal::Climb => CLIMB_ERROR_MAX,
-            _ => ERROR_MAX,
-        };
-        let is_good = goodput.error <= error_max * goodput.mean;
-        let batches_max = match self.goal {
-            Goal::LookUp { .. } | Goal::LookDown { .. } => LOOK_BATCHES_MAX,
-            _ => BATCHES_MAX,
-        };
-        batches_max <= goodput.n_batches || (is_good && borders.iter().all(apart))
-    }
-
-    /// The goodput before the limit was raised, and below which it has surely collapsed since.
-    pub(super) fn collapse_floor(&self) -> Option<(f64, f64)> {
-        let is_raised =
-            matches!(self.goal, Goal::Climb | Goal::SearchUp { .. } | Goal::LookUp { .. });
-        let usual = self.best.goodput;
-        is_raised.then_some((usual, COLLAPSED_SURELY * usual))
+    /// Takes note of what a lower limit has brought; returns whether that is of use.
+    pub(super) fn already_brought(&mut self, limit: usize, goodput: f64) -> bool {
+        let is_useful = self.goal == Goal::Begin && limit < self.limit && 0.0 < goodput;
+        if is_useful {
+            self.below = Some(Level { limit, goodput });
+        }
+        is_useful
     }
 
     fn begin(&mut self, tried: Level) {
         self.best = tried;
         self.peak = tried.goodput;
-        self.below = None;
+        let is_first = self.goal == Goal::Begin;
+        let is_far_less = |below: &Level| (1.0 + GAIN_SURE) * below.goodput < tried.goodput;
+        self.below = self.below.filter(|below| is_first && is_far_less(below));
+        self.surveyed |= self.below.is_some();
         self.climb();
     }
 
@@ -237,6 +228,10 @@ impl Search {
             return self.aim(recover, self.best.limit);
         }
         self.peak = self.peak.max(tried.goodput);
+        if self.generous && self.surveyed && NEAR_BEST * self.peak <= tried.goodput {
+            self.best = tried;
+            return self.hold(PATIENCE_MIN, true);
+        }
         self.search_up(tried.limit);
     }
 
@@ -436,7 +431,7 @@ mod tests {
     fn after_two_collapses_it_earns_before_it_risks_a_third() {
         let mut search = Search::new(1, 64, 6);
         let mut risked = Vec::new();
-        for k in 0..60 {
+        for k in 0..100 {
             if 12 < search.limit() {
                 risked.push((k, search.limit()));
             }
@@ -451,6 +446,28 @@ mod tests {
         let tried = tries(6, collapse);
         assert!(tried.iter().all(|&limit| 6 <= limit), "{tried:?}");
         assert_eq!(Some(&12), tried.last());
+    }
+
+    #[test]
+    fn what_one_alone_has_brought_spares_the_descent() {
+        let mut search = Search::new(1, 64, 8);
+        assert!(search.already_brought(1, 1.0));
+        while search.settled().is_none() {
+            assert!(7 <= search.limit(), "{}", search.limit());
+            search.measured(knee(8)(search.limit()));
+        }
+        assert_eq!(8, search.limit());
+        assert!(!search.already_brought(1, 1.0), "too late");
+    }
+
+    #[test]
+    fn what_one_alone_has_brought_does_not_hide_a_collapse_in_which_the_search_begins() {
+        let mut search = Search::new(1, 64, 8);
+        search.already_brought(1, 1.0);
+        while search.settled().is_none() {
+            search.measured(if search.limit() <= 3 { search.limit() as f64 } else { 0.3 });
+        }
+        assert_eq!(3, search.limit());
     }
 
     #[test]

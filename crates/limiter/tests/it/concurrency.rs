@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use limiter::{AdaptiveLimit, AdaptiveOptions, ConcurrencyLimit, Slots};
+use limiter::{AdaptiveLimit, AdaptiveOptions, AdaptivePermit, ConcurrencyLimit, Slots};
 use proptest::prelude::*;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -82,6 +82,60 @@ async fn the_adaptive_limit_learns_from_its_permits() {
     sleep(millis(60_000)).await;
     let settled = limit.settled().expect("a minute is enough");
     assert!((9..=11).contains(&settled), "{settled}");
+}
+
+/// Sixteen that each bring 1000 per 10 ms, whatever the limit, until a minute has passed.
+async fn a_minute_of(limit: &AdaptiveLimit, report: fn(&mut AdaptivePermit)) {
+    let mut tasks = JoinSet::new();
+    for _ in 0..16 {
+        let limit = limit.clone();
+        tasks.spawn(async move {
+            loop {
+                let mut permit = limit.acquire().await;
+                sleep(millis(10)).await;
+                report(&mut permit);
+            }
+        });
+    }
+    sleep(millis(60_000)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_back_by_something_else_teaches_nothing() {
+    let limit = AdaptiveLimit::new(AdaptiveOptions::default()).unwrap();
+    a_minute_of(&limit, |permit| permit.held_back()).await;
+    assert_eq!((4, None), (limit.limit(), limit.settled()));
+    a_minute_of(&limit, |permit| permit.progress(1000)).await;
+    assert_ne!(4, limit.limit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_begins_anew_at_another_limit_within_the_bounds() {
+    let limit = AdaptiveLimit::new(AdaptiveOptions::default()).unwrap();
+    a_minute_of(&limit, |permit| permit.progress(1000)).await;
+    limit.restart(99);
+    assert_eq!((64, None), (limit.limit(), limit.settled()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn above_a_lowered_limit_nothing_is_measured() {
+    let limit = AdaptiveLimit::new(AdaptiveOptions::default()).unwrap();
+    let mut permits = Vec::new();
+    for _ in 0..4 {
+        permits.push(limit.acquire().await);
+    }
+    limit.restart(2);
+    let bring = async |permits: &mut [AdaptivePermit]| {
+        for _ in 0..1000 {
+            sleep(millis(1)).await;
+            permits.iter_mut().for_each(|permit| permit.progress(1000));
+        }
+    };
+    bring(&mut permits).await;
+    assert_eq!(2, limit.limit());
+    permits.truncate(2);
+    bring(&mut permits).await;
+    assert_ne!(2, limit.limit());
 }
 
 #[tokio::test(start_paused = true)]

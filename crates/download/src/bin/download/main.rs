@@ -10,6 +10,7 @@ mod history;
 mod keep;
 mod metrics;
 mod plan;
+mod pulse;
 mod report;
 mod setup;
 mod tell;

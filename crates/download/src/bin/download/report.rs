@@ -2,18 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
 
 use download::{Ensured, Error, Event, Fetched, ModelEvent, Traffic, Verified};
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::exit;
+use crate::pulse::Pulse;
 use crate::voice::{Voice, file_event};
 use crate::watch::Told;
 
-/// Without a terminal a line is written this often.
-const LINE_EVERY: Duration = Duration::from_secs(5);
 /// A bar for each model that is under way.
 const MODEL_BAR: &str =
     "{msg:30!} {bar:24} {bytes:>11}/{total_bytes:11} {bytes_per_sec:>13} {eta:>5}";
@@ -32,8 +30,7 @@ struct State {
     n_done: usize,
     /// Models that are begun and have not ended.
     n_active: usize,
-    told_done: (u64, Instant),
-    line_at: Instant,
+    pulse: Pulse,
 }
 
 struct Model {
@@ -47,7 +44,6 @@ struct Model {
 
 impl Report {
     pub(crate) fn new(names: Vec<String>, json: bool) -> Self {
-        let now = Instant::now();
         let model = |name| Model {
             name,
             bar: None,
@@ -62,8 +58,7 @@ impl Report {
             done_bytes: 0,
             n_done: 0,
             n_active: 0,
-            told_done: (0, now),
-            line_at: now + LINE_EVERY,
+            pulse: Pulse::start(),
         };
         Self { voice: Voice::new(json), state: Mutex::new(state) }
     }
@@ -204,19 +199,12 @@ impl State {
 impl Told for Report {
     fn tick(&self) {
         let mut state = self.lock();
-        let now = Instant::now();
-        let told = (state.done_bytes, now);
-        let (before, at) = std::mem::replace(&mut state.told_done, told);
-        let seconds = now.duration_since(at).as_secs_f64().max(1e-3);
-        let bytes_per_s = state.done_bytes.saturating_sub(before) as f64 / seconds;
-        self.progress(&state, bytes_per_s as u64);
-        if !self.voice.has_bars() && state.line_at <= now {
-            state.line_at = now + LINE_EVERY;
-            let (done, total) = (state.done_bytes as f64 / 1e6, state.total_bytes as f64 / 1e6);
-            let models = format!("{} of {} models", state.codes.len(), state.models.len());
-            let rate = bytes_per_s / 1e6;
-            self.voice.say(&format!("{done:.1} of {total:.1} MB, {models}, {rate:.1} MB/s"));
-        }
+        let State { done_bytes, .. } = *state;
+        let bytes_per_s = state.pulse.beat(done_bytes);
+        self.progress(&state, bytes_per_s);
+        let models = format!("{} of {} models", state.codes.len(), state.models.len());
+        let total_bytes = state.total_bytes;
+        state.pulse.line(&self.voice, total_bytes, &models, bytes_per_s);
     }
 
     fn say(&self, line: &str) {
@@ -225,8 +213,7 @@ impl Told for Report {
 
     fn figures(&self) -> (usize, usize, u64, f64) {
         let state = self.lock();
-        let n_failed = state.codes.iter().filter(|&&code| code != exit::OK).count();
-        (state.n_done, n_failed, state.done_bytes, self.voice.elapsed().as_secs_f64())
+        self.voice.figures(&state.codes, state.n_done, state.done_bytes)
     }
 
     fn gauges(&self) -> Vec<(&'static str, &'static str, f64)> {

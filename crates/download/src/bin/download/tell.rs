@@ -1,18 +1,16 @@
 //! What a run tells: paths or events on stdout, bars or lines on stderr.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 use download::{Error, Event, Fetched, Job, Traffic, Verified};
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::exit;
+use crate::pulse::Pulse;
 use crate::voice::{Voice, file_event};
 use crate::watch::Told;
 
-/// Without a terminal a line is written this often.
-const LINE_EVERY: Duration = Duration::from_secs(5);
 /// A bar for each file that is under way, and one for all.
 const FILE_BAR: &str =
     "{msg:30!} {bar:24} {bytes:>11}/{total_bytes:11} {bytes_per_sec:>13} {eta:>5}";
@@ -33,8 +31,7 @@ struct State {
     fetched_bytes: u64,
     n_done: usize,
     codes: Vec<u8>,
-    told_done: (u64, Instant),
-    line_at: Instant,
+    pulse: Pulse,
     all: Option<ProgressBar>,
 }
 
@@ -55,7 +52,7 @@ struct File {
 
 impl Teller {
     pub(crate) fn new(jobs: &[Job], json: bool) -> Self {
-        let (voice, start) = (Voice::new(json), Instant::now());
+        let voice = Voice::new(json);
         let has_many = 1 < jobs.len();
         let all = has_many.then(|| voice.bar(jobs.len() as u64, ALL_BAR, "all")).flatten();
         let file = |job: &Job| {
@@ -71,8 +68,7 @@ impl Teller {
             fetched_bytes: 0,
             n_done: 0,
             codes: Vec::new(),
-            told_done: (0, start),
-            line_at: start + LINE_EVERY,
+            pulse: Pulse::start(),
             all,
         };
         Self { state: Mutex::new(state), voice }
@@ -207,19 +203,12 @@ impl Told for Teller {
         if state.n_unplanned < state.files.len() {
             self.tell_plan(&mut state);
         }
-        let now = Instant::now();
-        let told = (state.done_bytes, now);
-        let (before, at) = std::mem::replace(&mut state.told_done, told);
-        let seconds = now.duration_since(at).as_secs_f64().max(1e-3);
-        let bytes_per_s = state.done_bytes.saturating_sub(before) as f64 / seconds;
-        self.progress(&state, bytes_per_s as u64);
-        if !self.voice.has_bars() && state.line_at <= now {
-            state.line_at = now + LINE_EVERY;
-            let (done, total) = (state.done_bytes as f64 / 1e6, state.planned.bytes as f64 / 1e6);
-            let files = format!("{} of {} files", state.n_done, state.files.len());
-            let rate = bytes_per_s / 1e6;
-            self.voice.say(&format!("{done:.1} of {total:.1} MB, {files}, {rate:.1} MB/s"));
-        }
+        let State { done_bytes, .. } = *state;
+        let bytes_per_s = state.pulse.beat(done_bytes);
+        self.progress(&state, bytes_per_s);
+        let files = format!("{} of {} files", state.n_done, state.files.len());
+        let total_bytes = state.planned.bytes;
+        state.pulse.line(&self.voice, total_bytes, &files, bytes_per_s);
     }
 
     fn say(&self, line: &str) {
@@ -228,7 +217,6 @@ impl Told for Teller {
 
     fn figures(&self) -> (usize, usize, u64, f64) {
         let state = self.lock();
-        let n_failed = state.codes.iter().filter(|&&code| code != exit::OK).count();
-        (state.n_done, n_failed, state.done_bytes, self.voice.elapsed().as_secs_f64())
+        self.voice.figures(&state.codes, state.n_done, state.done_bytes)
     }
 }

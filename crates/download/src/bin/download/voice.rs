@@ -32,6 +32,17 @@ impl Voice {
         self.start.elapsed()
     }
 
+    /// Files done, those that failed by the exit codes of all, bytes, seconds.
+    pub(crate) fn figures(
+        &self,
+        codes: &[u8],
+        n_done: usize,
+        bytes: u64,
+    ) -> (usize, usize, u64, f64) {
+        let n_failed = codes.iter().filter(|&&code| code != exit::OK).count();
+        (n_done, n_failed, bytes, self.elapsed().as_secs_f64())
+    }
+
     /// A new bar, on a terminal.
     pub(crate) fn bar(&self, length: u64, template: &str, message: &str) -> Option<ProgressBar> {
         let bar = self.bars.as_ref()?.add(ProgressBar::new(length));

@@ -11,7 +11,7 @@ use limiter::AdaptivePermit;
 use memory::Reservation;
 use pool::http::BodyError;
 
-use super::{CONNECTION_BYTES, Drawn, Receiver, Reply, Shared, Stopped, WAIT_MAX};
+use super::{CONNECTION_BYTES, Drawn, NEAR, Receiver, Reply, Shared, Stopped, WAIT_MAX};
 use crate::ask::{Answer, Failure};
 use crate::error::{Error, ErrorKind, told};
 use crate::hasher::Frame;
@@ -23,7 +23,7 @@ use crate::seam;
 
 /// A reply is looked after this often, also when nothing comes: a server that has collapsed under too many
 /// connections recovers no sooner than the surplus is given up, and sends next to nothing until then.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Written bytes that are not yet claimed in the journal, and for how long: what a kill may cost. A claim
 /// costs a system call.
 const UNCLAIMED_BYTES_MAX: u64 = 4 << 20;
@@ -73,7 +73,7 @@ impl Receiver<'_> {
         let (is_first, mut memory) = (first.is_some(), None);
         loop {
             // Before looking, so that no movement is missed in between.
-            let moved = shared.news.moved.notified();
+            let (moved, ended) = (shared.news.moved.notified(), shared.ended.notified());
             let (flight, outcome) = match first.take() {
                 Some((flight, body, permit)) => {
                     (flight, self.take(shared, (flight, permit), body, &mut backoff).await)
@@ -87,7 +87,7 @@ impl Receiver<'_> {
                     Turn::Starve => {
                         // Others can do what this one was woken for.
                         shared.news.moved.notify_one();
-                        tokio::time::sleep(WAIT_MAX).await;
+                        let _ = tokio::time::timeout(WAIT_MAX, ended).await;
                         continue;
                     }
                     Turn::Fetch(drawn) => {
@@ -195,12 +195,14 @@ impl Receiver<'_> {
                 Err(_) => continue,
             };
             let Ok(bytes) = frame.into_data() else { continue };
-            if let Some(limiter) = &self.attempt.limiter {
-                limiter.acquire(bytes.len() as u64).await;
-            }
+            let held_back = self.pay(bytes.len() as u64).await;
             came = true;
             backoff.reset();
-            permit.progress(bytes.len() as u64);
+            if held_back {
+                permit.held_back();
+            } else {
+                permit.progress(bytes.len() as u64);
+            }
             match self.write(shared, flight, bytes, &mut unclaimed).await {
                 Ok(true) => break Ok(()),
                 Ok(false) if self.is_better_given_up(shared, flight) => break Err(Broken::GivenUp),
@@ -212,15 +214,34 @@ impl Receiver<'_> {
         result.and(claimed.map_err(|error| Failure::Fatal(error).into()))
     }
 
+    /// Charges bytes to the limit of rate; returns whether it is that which holds them back.
+    async fn pay(&self, bytes: u64) -> bool {
+        let Some(limiter) = &self.attempt.limiter else { return false };
+        if limiter.try_acquire(bytes).is_ok() {
+            return false;
+        }
+        limiter.acquire(bytes).await;
+        true
+    }
+
     /// How many parts of this site may be in flight now.
     fn connections_limit(&self) -> usize {
         self.attempt.inner.pressure.limit(self.site.connections.limit())
     }
 
-    fn is_better_given_up(&self, shared: &Shared<'_>, flight: Flight) -> bool {
+    /// Whether there are too many connections to wait until one has brought its part. From afar so much is on its
+    /// way, and lost with a connection, that only a collapse is worth that.
+    fn is_surplus(&self) -> bool {
         let connections = &self.site.connections;
+        let in_flight = connections.in_flight();
+        let is_pressed = self.attempt.inner.pressure.limit(in_flight) < in_flight;
+        let may_wait = NEAR <= self.asker.round_trip() && !connections.is_recovering();
+        is_pressed || (!may_wait && connections.limit() < in_flight)
+    }
+
+    fn is_better_given_up(&self, shared: &Shared<'_>, flight: Flight) -> bool {
         let parts = shared.parts.lock();
-        if self.connections_limit() < connections.in_flight() {
+        if self.is_surplus() {
             return parts.is_large(flight);
         }
         parts.is_slow(flight, self.clock.now())
@@ -274,11 +295,15 @@ impl Receiver<'_> {
             let mut parts = shared.parts.lock();
             (parts.arrived(flight, keep, now), parts.ledger().bytes())
         };
+        if let Some(bytes_per_s) = arrival.alone.filter(|_| shared.began_alone) {
+            self.site.connections.already_brought(1, bytes_per_s);
+        }
         if arrival.opens {
             shared.news.moved.notify_one();
         }
-        self.hash(shared, Frame { offset, bytes }).await;
+        // Before others have their turn, so that it is told in order.
         (self.tell)(Event::Progress { done_bytes, total_bytes: shared.total });
+        self.hash(shared, Frame { offset, bytes }).await;
         Ok(arrival.done)
     }
 

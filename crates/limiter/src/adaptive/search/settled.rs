@@ -10,8 +10,9 @@ pub(super) const PATIENCE_MIN: u32 = 4;
 const PATIENCE_MAX: u32 = 16;
 
 /// After a second collapse in one search, and after each further one, so many measurements are made where
-/// goodput is good before more is risked: a collapse costs as much as two or three of them bring.
-pub(super) const RISK_PAUSE: u32 = 32;
+/// goodput is good before more is risked: a collapse costs as much as two or three of them bring, so that all
+/// further ones cost 5 % or so.
+pub(super) const RISK_PAUSE: u32 = 48;
 
 /// What a settled goodput moves towards a new measurement.
 const SMOOTHING: f64 = 0.1;
