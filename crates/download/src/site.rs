@@ -19,7 +19,7 @@ const SITES_MAX: usize = 1024;
 /// Connections to begin with: as many as browsers open to one server, which servers therefore bear.
 const CONNECTIONS_START: usize = 6;
 /// The same where answers come from afar, and it is their windows that hold connections back: as many files as
-/// the hubs' own client fetches at once (`max_workers` of huggingface_hub).
+/// the hubs' own client fetches at once (`max_workers` of `huggingface_hub`).
 const CONNECTIONS_FAR: usize = 8;
 /// How long one number of connections is tried at least, before another; and so many round trips, within a
 /// bound.

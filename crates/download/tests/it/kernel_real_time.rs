@@ -128,10 +128,10 @@ fn locks_that_do_nothing_mix_no_two_transfers() {
 /// Without locks, processes that want one model may both fetch it, and neither may spoil it.
 #[test]
 fn models_come_right_where_locks_do_nothing() {
+    const PROCESSES: u64 = 3;
     if !strace_is_there() {
         return;
     }
-    const PROCESSES: u64 = 3;
     let shelf = Shelf::new(vec![shelf::repo("org/a", 1)]);
     shelf.hub.cdn().unwrap().update(|settings| settings.bandwidth = Some(4_000_000));
     let model = ["model", "org/a", "--no-history", "--cache-dir", "cache", "--endpoint"];
