@@ -103,7 +103,7 @@ async fn a_minute_of(limit: &AdaptiveLimit, report: fn(&mut AdaptivePermit)) {
 #[tokio::test(start_paused = true)]
 async fn what_is_held_back_by_something_else_teaches_nothing() {
     let limit = AdaptiveLimit::new(AdaptiveOptions::default()).unwrap();
-    a_minute_of(&limit, |permit| permit.held_back()).await;
+    a_minute_of(&limit, AdaptivePermit::held_back).await;
     assert_eq!((4, None), (limit.limit(), limit.settled()));
     a_minute_of(&limit, |permit| permit.progress(1000)).await;
     assert_ne!(4, limit.limit());
