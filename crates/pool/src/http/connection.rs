@@ -22,7 +22,7 @@ use super::replay::{Replay, Spare};
 use super::watched::Heard;
 use crate::connect::{Poolable, State};
 
-/// One HTTP/1.1 connection. The pool's users never see it; its key is the [`Origin`](super::Origin).
+/// One HTTP/1.1 connection. The pool's users never see it; its key is the [`Origin`].
 ///
 /// It is moved at each step from the pool to the reply's body and back, so all of it is in one place.
 pub struct HttpConnection<B>(pub(super) Box<Link<B>>);
