@@ -268,6 +268,18 @@ proptest! {
         prop_assert!(should <= is + burst / 32 + 1, "{is} {should}");
     }
 
+    /// L6: a larger burst begins with what is there, a smaller one drops what no longer fits.
+    #[test]
+    fn l6_another_burst_changes_what_fits_and_not_what_is_there(
+        bursts in (1..=1000_u64, 1..=1000_u64), taken in 0..=2000_u64, now in 0..=SECOND,
+    ) {
+        let mut bucket = bucket(Rate::per_second(1000), bursts.0);
+        prop_assert!(bucket.try_take(taken, at(0)).is_ok());
+        let (there, owed) = (bucket.available(at(now)), bucket.debt(at(now)));
+        bucket.set_burst(Burst::new(bursts.1).unwrap(), at(now));
+        prop_assert_eq!((there.min(bursts.1), owed), (bucket.available(at(now)), bucket.debt(at(now))));
+    }
+
     /// L6: there and back at one moment leaves no trace; a change never mints.
     #[test]
     fn l6_a_change_and_its_reverse_leave_no_trace(

@@ -1,5 +1,6 @@
 //! The HTTP client against servers that misbehave: P3, P4 and P12.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
@@ -181,6 +182,29 @@ async fn a_used_connection_that_fails_silently_is_replaced_once() {
         let (result, requests, retries) = check_retry(get("/"), nothing_then(then), good).await;
         assert_eq!(("second", 3, 1), (result.unwrap().as_str(), requests, retries));
     }
+}
+
+#[tokio::test]
+async fn a_request_is_repeated_to_the_byte() {
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&heads);
+    let server = Server::start(move |seen| {
+        heard.lock().unwrap().push(seen.head);
+        match (seen.connection, seen.request) {
+            (0, 1) => nothing_then(Then::Close),
+            _ => Answer::ok("good", Then::KeepAlive),
+        }
+    })
+    .await;
+    let client = client();
+    assert_eq!("good", text(client.send(get(&server.url("/"))).await.unwrap()).await);
+    let mut request = request(Method::PUT, &server.url("/a?b=c"));
+    request.headers_mut().insert("x-mine", "1".parse().unwrap());
+    *request.body_mut() = Full::from("body");
+    assert_eq!("good", text(client.send(request).await.unwrap()).await);
+    let heads = heads.lock().unwrap();
+    assert_eq!((3, 1, &heads[1]), (heads.len(), client.retries(), &heads[2]));
+    assert!(heads[2].starts_with("PUT /a?b=c ") && heads[2].contains("x-mine: 1"), "{}", heads[2]);
 }
 
 #[tokio::test]
