@@ -182,7 +182,7 @@ impl Asker {
         request: Request<Full<Bytes>>,
         site: &Site,
     ) -> Result<Response<Body>, pool::http::Error> {
-        let origin = Origin::of(request.uri()).ok().filter(|_| site.is_asked_first());
+        let origin = Origin::of(request.uri()).ok().filter(|_| site.ask_first());
         let mut sending = pin!(self.client.send(request));
         let Some(origin) = origin else { return sending.await };
         if let Ok(reply) = tokio::time::timeout(FAR, sending.as_mut()).await {

@@ -65,8 +65,8 @@ impl Site {
         }
     }
 
-    /// Whether nothing has been asked yet; not any more from now on.
-    pub(crate) fn is_asked_first(&self) -> bool {
+    /// Asks; returns whether nothing was asked before.
+    pub(crate) fn ask_first(&self) -> bool {
         !self.is_asked.swap(true, Ordering::Relaxed)
     }
 

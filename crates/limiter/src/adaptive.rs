@@ -173,7 +173,8 @@ impl AdaptiveConcurrency {
     }
 
     /// Begins to search anew at a limit within the bounds: where something has turned out of which the limit to
-    /// begin with knew nothing.
+    /// begin with knew nothing. It settles on a limit that is enough then, and does not search for the least that
+    /// is: a search downwards costs most where such things turn out, far away.
     pub fn restart(&mut self, limit: usize, now: Moment) {
         let AdaptiveOptions { limit_min, limit_max, .. } = self.options;
         let limit = limit.clamp(limit_min, limit_max);

@@ -36,7 +36,8 @@
 //!   own key that rank before it; in them, another key starts less than
 //!   `(m + 1) · weight · quantum + cost_max`. So each job starts, if jobs end.
 //! - Two keys that came to a ring together, and have jobs and are eligible since, were served alike:
-//!   cost ÷ weight differs by less than the quantum and one job's cost ÷ weight.
+//!   cost ÷ weight differs by less than the quantum and one job's cost ÷ weight, as long as nothing
+//!   comes back; what comes back is made up for by the key's next jobs.
 //!
 //! # When to use it, and when not
 //!

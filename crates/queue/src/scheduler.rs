@@ -187,7 +187,8 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
     /// that pays for the key's next jobs. More than the job's [`cost`](Job::cost) counts as that.
     ///
     /// Nothing is given back of a job that started while no other key of its class waited: its key
-    /// did not wait for those rounds, and would have saved them up.
+    /// did not wait for those rounds, and would have saved them up. For the same reason it is lost to
+    /// a key that has no job that may start until the round is over.
     pub fn finish_at(&mut self, id: Id, finish: Finish, cost: u64) -> Option<J> {
         if self.state(id)? != State::Running {
             return None;
