@@ -3,6 +3,7 @@
 #[cfg(feature = "ort")]
 mod ort;
 mod rten;
+mod workers;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,21 +1,24 @@
 //! The engine written in Rust.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use rten::{Dimension, Model, NodeId, RunOptions, ThreadPool, Value};
+use rten::{Dimension, Model, NodeId, RunOptions, Value};
 use rten_tensor::TensorView;
 use rten_tensor::prelude::*;
 
+use super::workers::Workers;
 use super::{Description, Engine, InferError, LoadError, Port, Tensor, guarded, read};
 
-/// A model under [rten](https://docs.rs/rten). Callers on several threads share one set of workers.
+/// A model under [rten](https://docs.rs/rten).
+///
+/// All threads work on an inference that is alone. Callers on several threads have one thread each, and
+/// wait in line when there are more of them than threads: that gives more pictures a second.
 pub struct RtenEngine {
     model: Model,
     input: NodeId,
     outputs: Vec<NodeId>,
     description: Description,
-    workers: Arc<ThreadPool>,
+    workers: Workers,
 }
 
 impl std::fmt::Debug for RtenEngine {
@@ -52,7 +55,7 @@ impl RtenEngine {
             outputs: ports(&outputs),
             threads,
         };
-        let workers = Arc::new(ThreadPool::with_num_threads(threads));
+        let workers = Workers::new(threads);
         Ok(Self { model, input, outputs, description, workers })
     }
 }
@@ -65,7 +68,8 @@ impl Engine for RtenEngine {
     fn infer(&self, input: &Tensor) -> Result<Vec<Tensor>, InferError> {
         let view = TensorView::try_from_data(&input.dims[..], &input.values[..])
             .map_err(InferError::new)?;
-        let options = RunOptions::default().with_thread_pool(Some(self.workers.clone()));
+        let turn = self.workers.turn();
+        let options = RunOptions::default().with_thread_pool(Some(turn.pool()));
         let ran = guarded(|| {
             self.model.run(vec![(self.input, view.into())], &self.outputs, Some(options))
         });
