@@ -77,6 +77,16 @@ fn a_connection_is_used_again_only_if_nothing_is_left_in_it() {
     check_reuse("transfer-encoding: chunked\r\n\r\ne\r\nDATAx", false);
 }
 
+/// A server that closes after each reply without having said so.
+#[test]
+fn a_connection_that_was_closed_while_it_was_idle_is_not_used() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 14\r\n\r\n";
+    let url = answer(vec![format!("{head}data: [DONE]\n\n").into_bytes()], Then::Close);
+    let records = run(&Target::new(url), Plan::open(20.0, Arrival::Constant, 200 * MS));
+    assert_eq!(4, records.len());
+    assert!(records.iter().all(|record| record.is_ok() && !record.reused), "{records:?}");
+}
+
 #[test]
 fn what_is_sent_ahead_of_a_reply_is_passed_over() {
     let ahead = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".to_vec();
