@@ -29,6 +29,7 @@ pub mod stream_behavior;
 pub mod stream_child;
 pub mod stream_client;
 pub mod stream_direct;
+pub mod stream_ground_truth;
 pub mod stream_instrument;
 pub mod stream_overload;
 pub mod suite;

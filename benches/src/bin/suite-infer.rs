@@ -1,4 +1,5 @@
-//! The suite `infer`: the requirement families on models of the zoo, one case for each demand.
+//! The suite `infer`: the requirement families on models of the zoo, one case for each demand; and the
+//! errors of the instrument that listens to streams of tokens.
 //!
 //! Models have synthetic weights: times and memory are true, what they see is nothing. Leaks and what
 //! stays behind are looked for with the smallest pictures, where a repetition costs least.
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use benches::stream_ground_truth;
 use benches::suite::{self, Case, Context, Mode};
 use inference_bench::vision::zoo::{self, MODELS, Model, Normalization};
 use inference_bench::vision::{
@@ -51,10 +53,12 @@ const DEMANDS: [(&str, Family, f64, &str); 8] = [
 ];
 
 fn main() -> ExitCode {
+    stream_ground_truth::work_if_told();
     // Which cases there are depends on the mode, and `list` is told it, too.
     let is_long = std::env::args().any(|word| word == "comprehensive" || word == "stress");
     let models = MODELS.iter().filter(|model| is_long || QUICK.contains(&model.name));
-    let cases: Vec<Case> = models.flat_map(cases).collect();
+    let mut cases: Vec<Case> = models.flat_map(cases).collect();
+    cases.extend(stream_ground_truth::cases());
     suite::main(&cases)
 }
 

@@ -1,6 +1,10 @@
 //! Sends what a plan says, and records what comes.
 
+mod connection;
 mod exchange;
+mod framing;
+mod head;
+mod reply;
 mod worker;
 
 use std::borrow::Cow;
@@ -8,10 +12,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use http_body_util::Full;
 use hyper::Uri;
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
+use hyper::http::uri::PathAndQuery;
 use pool::http::Origin;
 #[cfg(feature = "tls")]
 use pool::http::{Tls, TlsError};
@@ -118,13 +122,15 @@ pub struct Drive {
 }
 
 /// What all tasks of a run share.
-#[derive(Debug)]
 struct Shared {
     plan: Plan,
     target: Target,
     uri: Uri,
-    body: Bytes,
-    authorization: Option<HeaderValue>,
+    origin: Origin,
+    /// The head of each request, but for its length.
+    head: String,
+    /// What every request is, unless a trace says otherwise.
+    request: Bytes,
     timeout: std::time::Duration,
     clock: Arc<Clock>,
     counts: Arc<StampCounts>,
@@ -146,7 +152,7 @@ struct Counters {
     tokens: AtomicU64,
 }
 
-type HttpClient = pool::http::Client<Full<Bytes>>;
+type Connections = pool::Pool<Origin, connection::Connection>;
 
 impl Drive {
     /// Prepares a run. Its clock starts here: requests are due from 20 ms on.
@@ -161,12 +167,15 @@ impl Drive {
         let origin = Origin::of(&uri);
         let origin = origin.map_err(|reason| StartError::Url { reason: reason.to_owned() })?;
         check_scheme(&origin)?;
+        let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let authorization = authorization(target)?;
+        let head = head::request_head(&origin, path, authorization.as_deref());
         let shared = Shared {
             plan,
             target: target.clone(),
+            request: head::request(&head, &target.request_body()).into(),
+            head,
             uri,
-            body: target.request_body().into(),
-            authorization: authorization(target)?,
             timeout: target.timeout.min(std::time::Duration::from_secs(86_400)),
             clock: Arc::new(Clock::start()),
             counts: Arc::default(),
@@ -176,6 +185,7 @@ impl Drive {
             stop: Notify::new(),
             #[cfg(feature = "tls")]
             tls: tls(&origin)?,
+            origin,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -230,6 +240,18 @@ impl Drive {
     }
 }
 
+/// Requests hold the API key, which is told nobody.
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plan, target, counters, .. } = self;
+        f.debug_struct("Shared")
+            .field("plan", plan)
+            .field("target", target)
+            .field("counters", counters)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     /// A server's words, which may hold the key that it was sent.
     fn without_key<'a>(&self, words: &'a str) -> Cow<'a, str> {
@@ -275,11 +297,10 @@ fn check_load(plan: &Plan) -> Result<(), StartError> {
     Err(StartError::Load { reason: missing })
 }
 
-fn authorization(target: &Target) -> Result<Option<HeaderValue>, StartError> {
+fn authorization(target: &Target) -> Result<Option<String>, StartError> {
     let Some(key) = &target.api_key else { return Ok(None) };
-    let value = HeaderValue::from_str(&format!("Bearer {}", key.expose()));
-    let mut value = value.map_err(|_| StartError::ApiKey)?;
-    value.set_sensitive(true);
+    let value = format!("Bearer {}", key.expose());
+    HeaderValue::from_str(&value).map_err(|_| StartError::ApiKey)?;
     Ok(Some(value))
 }
 

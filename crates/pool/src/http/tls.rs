@@ -76,8 +76,16 @@ impl Tls {
         Ok(Self(Arc::new(config)))
     }
 
-    /// Shakes hands over `stream` with `host`.
-    pub(super) async fn connect<T>(&self, host: &str, stream: T) -> Result<TlsStream<T>, BoxError>
+    /// Shakes hands over `stream` with `host`: a name, or an IP address without brackets.
+    ///
+    /// # Errors
+    ///
+    /// A host that is neither; a certificate that is not trusted or not the host's; an error of `stream`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops `stream`.
+    pub async fn connect<T>(&self, host: &str, stream: T) -> Result<TlsStream<T>, BoxError>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {

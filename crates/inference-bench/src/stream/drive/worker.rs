@@ -4,24 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
-use pool::http::{ClientOptions, wrap};
-use tokio::net::TcpStream;
+use pool::{Options, Pool};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::JoinSet;
 
+use super::connection::Opener;
 use super::exchange::{Exchange, Order};
-use super::{HEAD_START_NS, HttpClient, Shared};
+use super::{Connections, HEAD_START_NS, Shared};
 use crate::stream::arrivals::Arrivals;
-use crate::stream::plan::{Load, StampSource};
+use crate::stream::plan::Load;
 use crate::stream::record::{NotSent, Outcome, RequestRecord};
-use crate::stream::seam::{Alarm, Stamped};
+use crate::stream::seam::Alarm;
 use crate::stream::trace::Traced;
 
 /// A client in a closed loop whose request failed waits so long before the next: a server that refuses
 /// at once would otherwise be asked 100 000 times a second.
 const FAILURE_PAUSE: Duration = Duration::from_millis(10);
+/// How long a connection may be idle: below the 5 s of Node.js, the shortest time-out that is common among
+/// servers.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Nearer than this, an alarm would come later than going on at once.
 const ALARM_MIN_NS: u64 = 5_000;
 
@@ -32,24 +33,24 @@ pub(super) async fn work(
     let flavor = Handle::current().runtime_flavor();
     assert_eq!(RuntimeFlavor::CurrentThread, flavor, "stamps need a `current_thread` runtime");
     assert!(worker < shared.plan.workers, "worker {worker} of {}", shared.plan.workers);
-    let client = client(&shared, worker);
+    let connections = connections(&shared, worker);
     let alarm = Alarm::new()?;
     alarm.until(shared.clock.system_ns(HEAD_START_NS)).await?;
     let workers = shared.plan.workers;
     match &shared.plan.load {
         Load::Closed { streams } => {
-            Ok(closed(&shared, &client, share(*streams, worker, &shared)).await)
+            Ok(closed(&shared, &connections, share(*streams, worker, &shared)).await)
         }
         Load::Open { rate, arrival } => {
             let arrivals = Arrivals::new(*arrival, *rate, shared.plan.seed);
             let due =
                 arrivals.share(worker, workers).map(|(number, due_ns)| (number, due_ns, None));
-            open(&shared, &client, &alarm, due).await
+            open(&shared, &connections, &alarm, due).await
         }
         Load::Replay { trace } => {
             let due = (0_u64..).zip(trace.requests()).skip(worker).step_by(workers);
             let due = due.map(|(number, traced)| (number, traced.due_ns, Some(*traced)));
-            open(&shared, &client, &alarm, due).await
+            open(&shared, &connections, &alarm, due).await
         }
     }
 }
@@ -60,42 +61,32 @@ fn share(total: usize, worker: usize, shared: &Shared) -> usize {
     total / workers + usize::from(worker < total % workers)
 }
 
-fn client(shared: &Arc<Shared>, worker: usize) -> HttpClient {
+fn connections(shared: &Arc<Shared>, worker: usize) -> Connections {
     let connections_max = match shared.plan.load {
         Load::Closed { streams } => share(streams, worker, shared),
         _ => shared.plan.in_flight_max,
     };
-    let pool = pool::Options {
-        // One that is closing still has its place: the next must not wait for it.
-        connections_max: 2 * connections_max.max(1),
-        connections_per_key_max: 2 * connections_max.max(1),
-        waiters_max: 2 * connections_max.max(1),
-        ..ClientOptions::default().pool
+    // One that is closing still has its place: the next must not wait for it.
+    let places = 2 * connections_max.max(1);
+    let options = Options {
+        connections_max: places,
+        connections_per_key_max: places,
+        waiters_max: places,
+        idle_timeout: Some(IDLE_TIMEOUT),
+        ..Options::default()
     };
-    let options = ClientOptions {
-        pool,
-        // A request has one limit, its time-out.
-        head_timeout: None,
-        body_timeout: None,
-        #[cfg(feature = "tls")]
-        tls: shared.tls.clone(),
-        ..ClientOptions::default()
-    };
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    let (clock, counts) = (shared.clock.clone(), shared.counts.clone());
-    let by_kernel = shared.plan.stamp == StampSource::Kernel;
-    let stamped =
-        move |tcp: TokioIo<TcpStream>| Stamped::new(tcp, clock.clone(), counts.clone(), by_kernel);
-    HttpClient::with_connector(wrap(tcp, stamped), options)
+    Pool::new(Opener(shared.clone()), options)
 }
 
 /// So many clients, each of which asks again when it was answered.
-async fn closed(shared: &Arc<Shared>, client: &HttpClient, streams: usize) -> Vec<RequestRecord> {
+async fn closed(
+    shared: &Arc<Shared>,
+    connections: &Connections,
+    streams: usize,
+) -> Vec<RequestRecord> {
     let mut clients = JoinSet::new();
     for _ in 0..streams {
-        let exchange = Exchange::new(shared.clone(), client.clone());
+        let exchange = Exchange::new(shared.clone(), connections.clone());
         clients.spawn(one_after_the_other(shared.clone(), exchange));
         // Connecting takes more room than streaming: thousands that connect at one instant would be the
         // peak of our memory, and a burst that no server deserves. Now this one goes first.
@@ -133,7 +124,7 @@ fn next_number(shared: &Shared) -> Option<u64> {
 /// Requests on a clock. What is due is sent, however late we are; nothing is moved.
 async fn open(
     shared: &Arc<Shared>,
-    client: &HttpClient,
+    connections: &Connections,
     alarm: &Alarm,
     due: impl Iterator<Item = (u64, u64, Option<Traced>)>,
 ) -> std::io::Result<Vec<RequestRecord>> {
@@ -160,7 +151,7 @@ async fn open(
             records.push(not_sent(shared, number, due_ns, &order, NotSent::TooManyInFlight));
             continue;
         }
-        let exchange = Exchange::new(shared.clone(), client.clone());
+        let exchange = Exchange::new(shared.clone(), connections.clone());
         under_way.spawn(async move { exchange.run(number, due_ns, order).await });
         while let Some(done) = under_way.try_join_next() {
             records.push(finished(done));

@@ -1,48 +1,33 @@
 //! A TCP stream that notes when its bytes arrived.
 
 use std::cell::RefCell;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::TokioIo;
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt,
     sockopt::ReceiveTimestampns,
 };
 use nix::sys::time::TimeSpec;
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::clock::Clock;
 use crate::stream::transcript::Stamp;
 
-/// The most that one read takes: four times what a step of a server puts on one stream.
-const READ_BYTES_MAX: usize = 16 << 10;
-
 thread_local! {
-    /// All connections of a thread read into the same bytes, which are copied on at once: a buffer of
-    /// its own for each would be most of what a stream costs.
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
-        bytes: vec![0; READ_BYTES_MAX],
-        control: nix::cmsg_space!(TimeSpec),
-    });
+    /// Room for a stamp beside the bytes: a thread reads one socket at a time.
+    static CONTROL: RefCell<Vec<u8>> = RefCell::new(nix::cmsg_space!(TimeSpec));
 }
 
-struct Scratch {
-    bytes: Vec<u8>,
-    control: Vec<u8>,
-}
-
-/// When the last bytes of a connection came, and when the last request left.
+/// When the last bytes of a connection came.
 ///
-/// Written by the task that drives the connection and read by the one that reads its body. Both run on
-/// one thread, so the readings belong together: the driver reads on only after the body was taken.
+/// Shared by the socket, which may lie below TLS, and by whoever reads from what is above it, on one
+/// thread: what is told right after a read is of that read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stamps(Arc<Cells>);
 
@@ -51,10 +36,7 @@ struct Cells {
     reads: AtomicU64,
     recv_ns: AtomicU64,
     user_ns: AtomicU64,
-    sent_ns: AtomicU64,
-    since_1970_ns: std::sync::atomic::AtomicI64,
-    /// Whether something was read since the last write: the next one begins a request.
-    has_read: AtomicBool,
+    since_1970_ns: AtomicI64,
 }
 
 impl Stamps {
@@ -66,11 +48,6 @@ impl Stamps {
             user_ns: self.0.user_ns.load(Ordering::Relaxed),
             since_1970_ns: self.0.since_1970_ns.load(Ordering::Relaxed),
         }
-    }
-
-    /// When the first byte of the last request was written.
-    pub(crate) fn sent_ns(&self) -> u64 {
-        self.0.sent_ns.load(Ordering::Relaxed)
     }
 }
 
@@ -84,7 +61,7 @@ pub(crate) struct StampCounts {
 /// A TCP stream whose reads are stamped: by the kernel where asked for and able, else by us.
 #[derive(Debug)]
 pub(crate) struct Stamped {
-    tcp: TokioIo<TcpStream>,
+    tcp: TcpStream,
     clock: Arc<Clock>,
     stamps: Stamps,
     counts: Arc<StampCounts>,
@@ -93,15 +70,18 @@ pub(crate) struct Stamped {
 
 impl Stamped {
     pub(crate) fn new(
-        tcp: TokioIo<TcpStream>,
+        tcp: TcpStream,
         clock: Arc<Clock>,
         counts: Arc<StampCounts>,
         by_kernel: bool,
     ) -> Self {
-        let by_kernel = by_kernel && setsockopt(tcp.inner(), ReceiveTimestampns, &true).is_ok();
-        let stamps = Stamps::default();
-        stamps.0.has_read.store(true, Ordering::Relaxed);
-        Self { tcp, clock, stamps, counts, by_kernel }
+        let by_kernel = by_kernel && setsockopt(&tcp, ReceiveTimestampns, &true).is_ok();
+        Self { tcp, clock, stamps: Stamps::default(), counts, by_kernel }
+    }
+
+    /// Tells when what is read from it came.
+    pub(crate) fn stamps(&self) -> Stamps {
+        self.stamps.clone()
     }
 
     fn note_read(&self, kernel: Option<TimeSpec>) {
@@ -118,76 +98,68 @@ impl Stamped {
         cells.user_ns.store(now_ns, Ordering::Relaxed);
         cells.since_1970_ns.store(since_1970_ns, Ordering::Relaxed);
         cells.reads.fetch_add(1, Ordering::Relaxed);
-        cells.has_read.store(true, Ordering::Relaxed);
     }
 
-    fn note_write(&self) {
-        if self.stamps.0.has_read.swap(false, Ordering::Relaxed) {
-            self.stamps.0.sent_ns.store(self.clock.now_ns(), Ordering::Relaxed);
-        }
-    }
-
-    /// Reads what is there into `buf` and tells how much it was. Says "would block" to the runtime when
-    /// less came than had room: the socket is empty then, and asking once more would only cost a call.
-    fn receive(&self, buf: &mut ReadBufCursor<'_>) -> io::Result<usize> {
-        let tcp = self.tcp.inner();
-        SCRATCH.with_borrow_mut(|scratch| {
-            let room = buf.remaining().min(READ_BYTES_MAX);
-            let mut received = None;
-            let outcome = tcp.try_io(Interest::READABLE, || {
-                let (n, stamp) = read_once(tcp, scratch, room, self.by_kernel)?;
-                received = Some((n, stamp));
-                if 0 < n && n < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-            });
-            match (received, outcome) {
-                (Some((n, stamp)), _) => {
-                    self.note_read(stamp);
-                    buf.put_slice(&scratch.bytes[..n]);
-                    Ok(n)
-                }
-                (None, Err(error)) => Err(error),
-                (None, Ok(())) => Err(io::ErrorKind::WouldBlock.into()),
+    /// Reads what is there and tells how much it was. Says "would block" to the runtime when less came
+    /// than had room: the socket is empty then, and asking once more would only cost a call.
+    fn receive(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut received = None;
+        let outcome = self.tcp.try_io(Interest::READABLE, || {
+            let (n, stamp) = read_once(&self.tcp, bytes, self.by_kernel)?;
+            received = Some((n, stamp));
+            if 0 < n && n < bytes.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match (received, outcome) {
+            (Some((n, stamp)), _) => {
+                self.note_read(stamp);
+                Ok(n)
             }
-        })
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 }
 
 fn read_once(
     tcp: &TcpStream,
-    scratch: &mut Scratch,
-    room: usize,
+    bytes: &mut [u8],
     by_kernel: bool,
 ) -> io::Result<(usize, Option<TimeSpec>)> {
-    let Scratch { bytes, control } = scratch;
     if !by_kernel {
-        let n = nix::sys::socket::recv(tcp.as_raw_fd(), &mut bytes[..room], MsgFlags::empty())?;
+        let n = nix::sys::socket::recv(tcp.as_raw_fd(), bytes, MsgFlags::empty())?;
         return Ok((n, None));
     }
-    let mut pieces = [IoSliceMut::new(&mut bytes[..room])];
-    let flags = MsgFlags::empty();
-    let message = recvmsg::<SockaddrStorage>(tcp.as_raw_fd(), &mut pieces, Some(control), flags)?;
-    let stamp = message.cmsgs().ok().and_then(|mut messages| {
-        messages.find_map(|message| match message {
-            ControlMessageOwned::ScmTimestampns(time) => Some(time),
-            _ => None,
-        })
-    });
-    Ok((message.bytes, stamp))
+    CONTROL.with_borrow_mut(|control| {
+        let mut pieces = [IoSliceMut::new(bytes)];
+        let flags = MsgFlags::empty();
+        let message =
+            recvmsg::<SockaddrStorage>(tcp.as_raw_fd(), &mut pieces, Some(control), flags)?;
+        let stamp = message.cmsgs().ok().and_then(|mut messages| {
+            messages.find_map(|message| match message {
+                ControlMessageOwned::ScmTimestampns(time) => Some(time),
+                _ => None,
+            })
+        });
+        Ok((message.bytes, stamp))
+    })
 }
 
-impl Read for Stamped {
+impl AsyncRead for Stamped {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
+        buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
         loop {
-            ready!(self.tcp.inner().poll_read_ready(cx))?;
-            match self.receive(&mut buf) {
-                Ok(_) => return Poll::Ready(Ok(())),
+            ready!(self.tcp.poll_read_ready(cx))?;
+            match self.receive(buf.initialize_unfilled()) {
+                Ok(n) => {
+                    buf.advance(n);
+                    return Poll::Ready(Ok(()));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -195,13 +167,12 @@ impl Read for Stamped {
     }
 }
 
-impl Write for Stamped {
+impl AsyncWrite for Stamped {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.note_write();
         Pin::new(&mut self.tcp).poll_write(cx, buf)
     }
 
@@ -211,24 +182,5 @@ impl Write for Stamped {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.tcp).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.note_write();
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
-    }
-}
-
-impl Connection for Stamped {
-    fn connected(&self) -> Connected {
-        self.tcp.connected().extra(self.stamps.clone())
     }
 }

@@ -8,7 +8,7 @@ use inference_bench::stream::{
 };
 use testkit::{Schedule, TokenSource};
 
-use super::server::{Then, answer, once, run, stream};
+use super::server::{Then, answer, answer_each, answer_early, once, run, stream};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -47,6 +47,69 @@ fn connections_are_used_again() {
     assert_eq!(3, source.origin().stats().connections.opened);
     // Each request has its own sent instant, not that of its connection's first one.
     assert!(records.iter().all(|record| record.issued_ns <= record.sent_ns.unwrap()));
+}
+
+/// What a server answers on its connections, in turn, and which requests had one of their own.
+#[track_caller]
+fn check_reuse(first: &str, expected: bool) {
+    let done = "data: [DONE]\n\n";
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
+    let url = answer_each(vec![format!("{head}{first}").replace("DATA", done).into_bytes()]);
+    let plan = Plan { requests: Some(2), ..Plan::closed(1) };
+    let records = run(&Target { timeout: 500 * MS, ..Target::new(url) }, plan);
+    assert!(records.iter().all(RequestRecord::is_ok), "{first}: {records:?}");
+    assert_eq!((false, expected), (records[0].reused, records[1].reused), "{first}");
+}
+
+#[test]
+fn a_connection_is_used_again_only_if_nothing_is_left_in_it() {
+    check_reuse("content-length: 14\r\n\r\nDATA", true);
+    check_reuse("transfer-encoding: chunked\r\n\r\ne;x=y\r\nDATA\r\n0\r\na: b\r\n\r\n", true);
+    check_reuse("content-length: 14\r\nconnection: close\r\n\r\nDATA", false);
+    // What nobody asked for may be the answer to the next request, and is not what it gets.
+    check_reuse(
+        "content-length: 14\r\n\r\nDATAHTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n",
+        false,
+    );
+    // Its end does not come: after [DONE] that is no failure, but the connection is not used again.
+    check_reuse("content-length: 15\r\n\r\nDATA", false);
+    check_reuse("transfer-encoding: chunked\r\n\r\ne\r\nDATA\r\n", false);
+    check_reuse("transfer-encoding: chunked\r\n\r\ne\r\nDATAx", false);
+}
+
+/// A server that closes after each reply without having said so.
+#[test]
+fn a_connection_that_was_closed_while_it_was_idle_is_not_used() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 14\r\n\r\n";
+    let url = answer(vec![format!("{head}data: [DONE]\n\n").into_bytes()], Then::Close);
+    let records = run(&Target::new(url), Plan::open(20.0, Arrival::Constant, 200 * MS));
+    assert_eq!(4, records.len());
+    assert!(records.iter().all(|record| record.is_ok() && !record.reused), "{records:?}");
+}
+
+#[test]
+fn what_is_sent_ahead_of_a_reply_is_passed_over() {
+    let ahead = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".to_vec();
+    let record = once(&answer([vec![ahead], stream("data: [DONE]\n\n")].concat(), Then::Close));
+    assert!(record.is_ok(), "{record:?}");
+    assert_eq!(Some(200), record.status);
+}
+
+/// A server that answers a request of many megabytes after its first kilobyte, and hears no more of it:
+/// its answer counts, and nothing waits for the rest to be taken.
+#[test]
+fn an_answer_before_the_end_of_the_request_counts() {
+    let reply = b"HTTP/1.1 413 Too Long\r\ncontent-length: 4\r\n\r\nless".to_vec();
+    for then in [Then::Close, Then::Hang] {
+        let url = answer_early(reply.clone(), then);
+        let target =
+            Target { prompt: "a".repeat(32 << 20), timeout: 5000 * MS, ..Target::new(url) };
+        let records = run(&target, Plan { requests: Some(2), ..Plan::closed(1) });
+        for record in &records {
+            check(record, Failure::Status, "less");
+            assert!(!record.reused);
+        }
+    }
 }
 
 #[test]
@@ -111,9 +174,36 @@ fn each_way_to_fail_is_counted_by_its_name() {
     check(&reply("429 Too Many", "{\"error\":\"slow down\"}"), Failure::Status, "slow down");
     check(&reply("503 Busy", ""), Failure::Status, "503");
     check(&reply("200 OK\r\ncontent-type: text/html", "<p>"), Failure::NotAStream, "text/html");
-    check(&once(&answer(vec![b"what?\r\n\r\n".to_vec()], Then::Close)), Failure::Connection, "");
-    let cut = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\nff\r\n";
-    check(&once(&answer(vec![cut.to_vec()], Then::Close)), Failure::CutOff, "");
+}
+
+/// Heads and bodies that are none, or do not end: told as what they are, and never a hang.
+#[test]
+fn broken_http_is_counted_by_its_name() {
+    let raw = |text: String| once(&answer(vec![text.into_bytes()], Then::Close));
+    let hang = |text: String| once(&answer(vec![text.into_bytes()], Then::Hang));
+    check(&raw("what?\r\n\r\n".to_owned()), Failure::Connection, "no HTTP/1");
+    check(&raw(String::new()), Failure::Connection, "the server closed it");
+    check(&raw("HTTP/1.1 200".to_owned()), Failure::Connection, "before a reply");
+    let endless = format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(1 << 20));
+    check(&hang(endless), Failure::Connection, "above 65536 B");
+    check(&hang("HTTP/1.1 100 Go\r\n\r\n".repeat(1 << 16)), Failure::Connection, "above 65536 B");
+    let body = |fields: &str, body: &str| {
+        format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{fields}\r\n\r\n{body}")
+    };
+    check(&hang(body("content-length: +5", "")), Failure::Connection, "Content-Length");
+    check(&raw(body("content-length: 99", "data: ")), Failure::CutOff, "within the body");
+    let chunks = |text: &str| body("transfer-encoding: chunked", text);
+    check(&raw(chunks("ff\r\n")), Failure::CutOff, "within the body");
+    check(&raw(chunks("")), Failure::CutOff, "within the body");
+    check(&hang(chunks("nonsense\r\n")), Failure::CutOff, "not made of chunks");
+    check(&hang(chunks("10000000000000000\r\n")), Failure::CutOff, "64 bits");
+    check(&hang(chunks(&format!("5;{}", "x".repeat(1 << 20)))), Failure::CutOff, "16384 B");
+    check(
+        &hang(chunks(&format!("0\r\n{}", "a: b\r\n".repeat(1 << 16)))),
+        Failure::CutOff,
+        "16384 B",
+    );
+    check(&raw(chunks("0\r\n\r\n")), Failure::NoDone, "after 0 events");
 }
 
 #[test]

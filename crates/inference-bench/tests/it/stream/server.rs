@@ -20,8 +20,7 @@ pub(crate) enum Then {
 
 /// Answers every request with these pieces, each in a write of its own; returns the URL.
 pub(crate) fn answer(pieces: Vec<Vec<u8>>, then: Then) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (listener, url) = listen();
     let pieces = Arc::new(pieces);
     std::thread::spawn(move || {
         while let Ok((mut connection, _)) = listener.accept() {
@@ -42,16 +41,58 @@ pub(crate) fn answer(pieces: Vec<Vec<u8>>, then: Then) -> String {
     url
 }
 
-fn read_request(connection: &mut TcpStream) {
+/// Answers every request on every connection with these pieces; returns the URL.
+pub(crate) fn answer_each(pieces: Vec<Vec<u8>>) -> String {
+    let (listener, url) = listen();
+    std::thread::spawn(move || {
+        while let Ok((mut connection, _)) = listener.accept() {
+            let pieces = pieces.clone();
+            std::thread::spawn(move || {
+                while read_request(&mut connection) {
+                    for piece in &pieces {
+                        let _ = connection.write_all(piece);
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+/// Answers after the first bytes of each connection, and reads no further; returns the URL.
+pub(crate) fn answer_early(reply: Vec<u8>, then: Then) -> String {
+    let (listener, url) = listen();
+    std::thread::spawn(move || {
+        let mut left_open = Vec::new();
+        while let Ok((mut connection, _)) = listener.accept() {
+            let _ = connection.read(&mut [0; 1024]);
+            let _ = connection.write_all(&reply);
+            if then == Then::Hang {
+                left_open.push(connection);
+            }
+        }
+    });
+    url
+}
+
+fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+/// Reads one request; `false` if the connection ends before.
+fn read_request(connection: &mut TcpStream) -> bool {
     let mut request = Vec::new();
     let mut byte = [0; 1024];
     // Every request here is one small JSON object, which ends in a brace.
     while !request.ends_with(b"}") {
         match connection.read(&mut byte) {
             Ok(n @ 1..) => request.extend_from_slice(&byte[..n]),
-            _ => return,
+            _ => return false,
         }
     }
+    true
 }
 
 /// A 200 that is a stream of this text, ended by the end of the connection.
