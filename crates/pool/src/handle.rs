@@ -1,6 +1,7 @@
 //! The pool as its users see it.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::error::GetError;
 use crate::lease::Lease;
 use crate::options::Options;
 use crate::seam::within;
-use crate::shared::{Claim, Receiver, Shared};
+use crate::shared::{Caller, Shared};
 use crate::slots::Slots;
 use crate::stats::Stats;
 
@@ -90,18 +91,10 @@ impl<K: Key, C: Poolable> Pool<K, C> {
     /// serves the next caller or becomes idle; a connection that was already on its way to this caller
     /// goes back.
     pub async fn get(&self, key: &K) -> Result<Lease<C>, GetError> {
-        let mut ticket = None;
+        let mut caller = Caller::new(&self.owner.0, key);
         // Each turn but the last closes a connection that was open when the turn began.
         loop {
-            let mut lease = match self.owner.0.claim(key, &mut ticket) {
-                Claim::Lease(lease) => lease,
-                Claim::Refused(error) => return Err(error),
-                Claim::Wait(receiver) => {
-                    let number = ticket.map_or(0, |ticket| ticket.number);
-                    let mut waiting = Waiting { shared: &self.owner.0, key, number, receiver };
-                    (&mut waiting.receiver).await.unwrap_or(Err(GetError::Closed))?
-                }
-            };
+            let mut lease = poll_fn(|cx| caller.poll_lease(cx)).await?;
             if lease.is_usable() {
                 return Ok(lease);
             }
@@ -206,27 +199,5 @@ impl<K: Key, C: Poolable> Clone for Pool<K, C> {
 impl<K: Key, C: Poolable> fmt::Debug for Pool<K, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("stats", &self.stats()).finish()
-    }
-}
-
-/// A place in line, given up on drop.
-struct Waiting<'a, K: Key, C: Poolable> {
-    shared: &'a Shared<K, C>,
-    key: &'a K,
-    number: u64,
-    receiver: Receiver<C>,
-}
-
-impl<K: Key, C: Poolable> Drop for Waiting<'_, K, C> {
-    fn drop(&mut self) {
-        if self.receiver.is_terminated() {
-            return;
-        }
-        // From here on the pool either finds the caller gone or has sent a connection already.
-        self.receiver.close();
-        drop(self.shared.change(|locked| locked.slots.cancel(self.key, self.number)));
-        if let Ok(Ok(lease)) = self.receiver.try_recv() {
-            lease.unclaimed();
-        }
     }
 }

@@ -20,14 +20,22 @@ pub(crate) struct Item<C> {
     pub(crate) runtime: Runtime,
 }
 
+/// A connection on loan, and where it goes back to.
+pub(crate) struct Loan<C> {
+    pub(crate) home: Arc<dyn Home<C>>,
+    pub(crate) granted: Granted<Item<C>>,
+}
+
 /// Where leases end.
 pub(crate) trait Home<C>: Send + Sync {
     /// Takes back a connection that can be lent again.
     fn give_back(&self, slot: SlotId, item: Item<C>);
-    /// Takes back a connection that its caller never received.
-    fn unclaimed(&self, granted: Granted<Item<C>>);
     /// Takes back a connection that was dead when it was about to be lent, and closes it.
-    fn found_dead(&self, slot: SlotId, item: Item<C>, waited: Duration);
+    fn found_dead(&self, slot: SlotId, item: Item<C>);
+    /// When the connection of a lease was opened.
+    fn opened_at(&self, slot: SlotId) -> Instant;
+    /// How long the user of a lease had waited for it.
+    fn waited(&self, slot: SlotId) -> Duration;
     /// Ends a lease and closes the connection.
     fn end(&self, slot: SlotId, item: Item<C>, reason: CloseReason);
     /// Ends a lease whose connection the pool does not get back.
@@ -36,9 +44,8 @@ pub(crate) trait Home<C>: Send + Sync {
     fn renew(self: Arc<Self>, slot: SlotId, item: Item<C>) -> Renewing<C>;
 }
 
-/// Becomes a new connection and the instant at which it was opened.
-pub(crate) type Renewing<C> =
-    Pin<Box<dyn Future<Output = Result<(Item<C>, Instant), GetError>> + Send>>;
+/// Becomes a new connection.
+pub(crate) type Renewing<C> = Pin<Box<dyn Future<Output = Result<Item<C>, GetError>> + Send>>;
 
 /// A connection lent out; dropping it gives it back.
 ///
@@ -62,43 +69,34 @@ pub(crate) type Renewing<C> =
 /// ```
 #[must_use = "dropping a lease gives its connection back at once"]
 pub struct Lease<C: Poolable> {
-    home: Arc<dyn Home<C>>,
-    slot: SlotId,
     /// `None` only after the lease was ended by other means than by dropping it.
-    item: Option<Item<C>>,
-    opened_at: Instant,
-    reused: bool,
-    waited: Duration,
+    loan: Option<Loan<C>>,
     /// When it was lent, where the clock was read for it.
     lent_at: Option<Instant>,
     poisoned: bool,
 }
 
 impl<C: Poolable> Lease<C> {
-    pub(crate) fn new(
-        home: Arc<dyn Home<C>>,
-        granted: Granted<Item<C>>,
-        lent_at: Option<Instant>,
-    ) -> Self {
-        let Granted { slot, connection, opened_at, reused, waited } = granted;
-        let (item, poisoned) = (Some(connection), false);
-        Self { home, slot, item, opened_at, reused, waited, lent_at, poisoned }
+    pub(crate) fn new(loan: Loan<C>, lent_at: Option<Instant>) -> Self {
+        Self { loan: Some(loan), lent_at, poisoned: false }
     }
 
     /// Whether the connection had been idle or lent before: its peer may have closed it meanwhile, and a
     /// first failure need not mean that the peer is ill.
     pub fn reused(&self) -> bool {
-        self.reused
+        self.loan().granted.reused
     }
 
-    /// How long ago the connection was opened.
+    /// How long ago the connection was opened. Takes the pool's lock for a moment.
     pub fn age(&self) -> Duration {
-        seam::now().saturating_duration_since(self.opened_at)
+        let Loan { home, granted } = self.loan();
+        seam::now().saturating_duration_since(home.opened_at(granted.slot))
     }
 
-    /// How long the caller waited for it.
+    /// How long the caller waited for it. Takes the pool's lock for a moment.
     pub fn waited(&self) -> Duration {
-        self.waited
+        let Loan { home, granted } = self.loan();
+        home.waited(granted.slot)
     }
 
     /// The instant at which it was lent, if the clock was read then: who needs the present right after
@@ -120,9 +118,9 @@ impl<C: Poolable> Lease<C> {
 
     /// Takes the connection out of the pool, which counts it as closed and gives its place away.
     pub fn detach(mut self) -> C {
-        let item = self.take_item();
-        self.home.vanished(self.slot, CloseReason::Detached);
-        item.connection
+        let Loan { home, granted } = self.take_loan();
+        home.vanished(granted.slot, CloseReason::Detached);
+        granted.connection.connection
     }
 
     /// Closes the connection and opens another one in its place: certainly a new one, and without
@@ -137,54 +135,48 @@ impl<C: Poolable> Lease<C> {
     ///
     /// Dropping the future closes the connection and gives its place free.
     pub async fn renew(mut self) -> Result<Self, GetError> {
-        let item = self.take_item();
-        let (item, opened_at) = self.home.clone().renew(self.slot, item).await?;
-        self.item = Some(item);
-        self.opened_at = opened_at;
-        self.reused = false;
-        self.lent_at = None;
-        self.poisoned = false;
-        Ok(self)
+        let Loan { home, granted } = self.take_loan();
+        let Granted { slot, connection, .. } = granted;
+        let connection = home.clone().renew(slot, connection).await?;
+        let granted = Granted { slot, connection, reused: false };
+        Ok(Self::new(Loan { home, granted }, None))
     }
 
     /// Takes the connection out of the lease, which is over.
-    fn take_item(&mut self) -> Item<C> {
-        self.item.take().expect("only what ends a lease takes its connection")
+    fn take_loan(&mut self) -> Loan<C> {
+        self.loan.take().expect("only what ends a lease takes its connection")
     }
 
-    /// Gives back what the caller never received.
-    pub(crate) fn unclaimed(mut self) {
-        let Some(connection) = self.item.take() else { return };
-        let Self { slot, opened_at, reused, waited, .. } = self;
-        self.home.unclaimed(Granted { slot, connection, opened_at, reused, waited });
+    fn loan(&self) -> &Loan<C> {
+        self.loan.as_ref().expect("only what ends a lease takes its connection")
     }
 
     /// Whether the connection can be used: it is new, or says so itself.
     pub(crate) fn is_usable(&mut self) -> bool {
-        !self.reused || self.state() == State::Reusable
+        !self.reused() || self.state() == State::Reusable
     }
 
     /// Closes a connection that died before its user saw it.
     pub(crate) fn found_dead(mut self) {
-        if let Some(item) = self.item.take() {
-            self.home.found_dead(self.slot, item, self.waited);
-        }
+        let Loan { home, granted } = self.take_loan();
+        home.found_dead(granted.slot, granted.connection);
     }
 }
 
 impl<C: Poolable> Drop for Lease<C> {
     fn drop(&mut self) {
-        let Some(mut item) = self.item.take() else { return };
+        let Some(Loan { home, granted }) = self.loan.take() else { return };
+        let Granted { slot, connection: mut item, .. } = granted;
         if self.poisoned || panicking() {
-            self.home.end(self.slot, item, CloseReason::Discarded);
+            home.end(slot, item, CloseReason::Discarded);
             return;
         }
-        let fuse = Fuse { home: &*self.home, slot: self.slot };
+        let fuse = Fuse { home: &*home, slot };
         let state = item.connection.state();
         std::mem::forget(fuse);
         match state {
-            State::Reusable => self.home.give_back(self.slot, item),
-            State::Dead => self.home.end(self.slot, item, CloseReason::Unusable),
+            State::Reusable => home.give_back(slot, item),
+            State::Dead => home.end(slot, item, CloseReason::Unusable),
         }
     }
 }
@@ -205,21 +197,22 @@ impl<C: Poolable> Deref for Lease<C> {
     type Target = C;
 
     fn deref(&self) -> &C {
-        &self.item.as_ref().expect("only what ends a lease takes its connection").connection
+        &self.loan().granted.connection.connection
     }
 }
 
 impl<C: Poolable> DerefMut for Lease<C> {
     fn deref_mut(&mut self) -> &mut C {
-        &mut self.item.as_mut().expect("only what ends a lease takes its connection").connection
+        let loan = self.loan.as_mut().expect("only what ends a lease takes its connection");
+        &mut loan.granted.connection.connection
     }
 }
 
 impl<C: Poolable + fmt::Debug> fmt::Debug for Lease<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("connection", &self.item.as_ref().map(|item| &item.connection))
-            .field("reused", &self.reused)
+            .field("connection", &**self)
+            .field("reused", &self.reused())
             .finish_non_exhaustive()
     }
 }

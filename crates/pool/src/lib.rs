@@ -72,12 +72,14 @@ mod lease;
 #[cfg(feature = "tokio")]
 mod seam;
 #[cfg(feature = "tokio")]
+mod seats;
+#[cfg(feature = "tokio")]
 mod shared;
 #[cfg(feature = "tokio")]
 mod sync;
 
 pub use self::options::{Options, Reuse};
-pub use self::slots::{Command, Granted, Refused, SlotId, Slots, Ticket};
+pub use self::slots::{Command, Fate, Granted, Refused, SlotId, Slots, Ticket};
 pub use self::stats::{CloseReason, Closed, Stats, WaitHistogram};
 
 #[cfg(feature = "tokio")]

@@ -1,30 +1,26 @@
 //! Carries out what the core decides.
 
-use std::collections::VecDeque;
+mod locked;
+mod under_way;
+
 use std::pin::pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
-use crate::connect::{Bereaved, BoxError, CloseNotice, DynConnect, Key, Poolable};
+use self::locked::{Core, Errands, Locked, Work};
+use self::under_way::{Attempt, Closing};
+use crate::connect::{Bereaved, DynConnect, Key, Poolable};
 use crate::error::GetError;
-use crate::keeper::Keeping;
-use crate::lease::{Home, Item, Lease, Renewing};
+use crate::lease::{Home, Item, Lease, Loan, Renewing};
 use crate::options::Options;
 use crate::seam::{self, Runtime, within};
-use crate::slots::{Command, Granted, Refused, SlotId, Slots, Ticket};
+use crate::seats::{Seat, SeatNumber};
+use crate::slots::{Granted, Refused, SlotId, Ticket};
 use crate::stats::CloseReason;
 use crate::sync::Mutex;
-
-/// Finds a waiting caller again.
-pub(crate) type Waiter<C> = oneshot::Sender<Result<Lease<C>, GetError>>;
-/// Where a waiting caller listens.
-pub(crate) type Receiver<C> = oneshot::Receiver<Result<Lease<C>, GetError>>;
-
-type Decision<K, C> = Command<K, Item<C>, Waiter<C>, Runtime>;
-type Commands<K, C> = VecDeque<Decision<K, C>>;
 
 /// A pool without its handles.
 pub(crate) struct Shared<K: Key, C: Poolable> {
@@ -40,21 +36,6 @@ pub(crate) struct Shared<K: Key, C: Poolable> {
     pub(crate) emptied: Notify,
 }
 
-/// What the lock guards.
-pub(crate) struct Locked<K: Key, C: Poolable> {
-    pub(crate) slots: Slots<K, Item<C>, Waiter<C>, Runtime>,
-    pub(crate) keeping: Keeping,
-    /// Stands for any instant where none matters.
-    began: Instant,
-}
-
-/// What a caller gets at once: a connection, or a place in line.
-pub(crate) enum Claim<C: Poolable> {
-    Lease(Lease<C>),
-    Wait(Receiver<C>),
-    Refused(GetError),
-}
-
 impl<K: Key, C: Poolable> Shared<K, C> {
     pub(crate) fn new(connector: Box<dyn DynConnect<K, C>>, options: Options) -> Arc<Self> {
         let is_timed = options.idle_timeout.is_some() || options.lifetime_max.is_some();
@@ -65,11 +46,7 @@ impl<K: Key, C: Poolable> Shared<K, C> {
             connect_timeout: options.connect_timeout,
             close_timeout: options.close_timeout,
             waiters_max: options.waiters_max,
-            locked: Mutex::new(Locked {
-                slots: Slots::new(options),
-                keeping: Keeping::default(),
-                began: seam::now(),
-            }),
+            locked: Mutex::new(Locked::new(options)),
             emptied: Notify::new(),
         })
     }
@@ -78,25 +55,23 @@ impl<K: Key, C: Poolable> Shared<K, C> {
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Locked<K, C>) -> R) -> R {
         let mut locked = self.locked.lock();
         let result = change(&mut locked);
-        if !locked.has_consequences() {
+        if locked.has_errands() {
+            let errands = locked.errands();
+            drop(locked);
+            self.carry_out(errands);
             return result;
         }
-        let first = locked.slots.command();
-        let others = if first.is_some() { locked.slots.commands() } else { Commands::new() };
-        let keeper = locked.keeping.due();
-        let is_closed = locked.slots.is_closed();
+        let told = locked.only_told();
         drop(locked);
-
-        if let Some(due) = keeper {
-            due.carry_out(self.me.clone());
-        }
-        if let Some(first) = first {
-            self.carry_out(first, others);
-        }
-        if is_closed {
-            self.emptied.notify_waiters();
+        if let Some(waker) = told {
+            waker.wake();
         }
         result
+    }
+
+    /// Only reads.
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&Core<K, C>) -> R) -> R {
+        read(&self.locked.lock().slots)
     }
 
     /// Reads the clock if a limit makes it matter: it is a third of the cost of a lease.
@@ -104,87 +79,55 @@ impl<K: Key, C: Poolable> Shared<K, C> {
         self.is_timed.then(seam::now)
     }
 
-    /// Only reads.
-    pub(crate) fn read<R>(
-        &self,
-        read: impl FnOnce(&Slots<K, Item<C>, Waiter<C>, Runtime>) -> R,
-    ) -> R {
-        read(&self.locked.lock().slots)
-    }
-
     /// Lends an idle connection, if there is one.
     pub(crate) fn take(self: &Arc<Self>, key: &K, ticket: &mut Option<Ticket>) -> Option<Lease<C>> {
         let now = self.clock();
         let granted = self.change(|locked| locked.take(key, ticket, now))?;
-        Some(Lease::new(self.clone(), granted, now))
-    }
-
-    /// Lends an idle connection or puts the caller in line, in which the ticket keeps its place.
-    pub(crate) fn claim(self: &Arc<Self>, key: &K, ticket: &mut Option<Ticket>) -> Claim<C> {
-        let now = self.clock();
-        let mut line = None;
-        let granted = self.change(|locked| {
-            let granted = locked.take(key, ticket, now);
-            if granted.is_none() {
-                line = Some(locked.wait(key, ticket, now));
-            }
-            granted
-        });
-        if let Some(granted) = granted {
-            return Claim::Lease(Lease::new(self.clone(), granted, now));
-        }
-        match line {
-            Some(Ok(receiver)) => Claim::Wait(receiver),
-            Some(Err(Refused::Full)) => {
-                Claim::Refused(GetError::TooManyWaiting { waiters_max: self.waiters_max })
-            }
-            Some(Err(Refused::Closed)) | None => Claim::Refused(GetError::Closed),
-        }
+        Some(self.lease(granted, now))
     }
 
     /// Does what is to be done, in order, and what follows from that.
-    fn carry_out(&self, first: Decision<K, C>, others: Commands<K, C>) {
-        let mut next = Some(first);
-        let mut commands = others;
-        while let Some(command) = next {
-            match command {
-                Command::Connect { slot, key, place } => self.begin_connect(slot, key, place),
-                Command::Close { slot, connection, .. } => {
-                    commands.extend(self.close(slot, connection));
-                }
-                Command::Hand { waiter, granted } => self.hand(waiter, granted),
-                Command::Refuse { waiter } => drop(waiter.send(Err(GetError::Closed))),
+    fn carry_out(&self, mut errands: Errands<K, C>) {
+        errands.told.wake();
+        loop {
+            if let Some(due) = errands.keeper.take() {
+                due.carry_out(self.me.clone());
             }
-            next = commands.pop_front();
+            match errands.works.pop_front() {
+                Some(Work::Connect { slot, key, runtime }) => {
+                    self.begin_connect(slot, key, runtime);
+                }
+                Some(Work::Close { slot, item }) => {
+                    if let Some(more) = self.close(slot, item) {
+                        errands.add(more);
+                    }
+                }
+                None => break,
+            }
         }
-    }
-
-    fn hand(&self, waiter: Waiter<C>, granted: Granted<Item<C>>) {
-        let Some(home) = self.me.upgrade() else { return };
-        if let Err(Ok(lease)) = waiter.send(Ok(Lease::new(home, granted, None))) {
-            lease.unclaimed();
+        if errands.is_closed {
+            self.emptied.notify_waiters();
         }
     }
 
     /// Closes a connection; in the background if that takes time. Returns what follows.
-    fn close(&self, slot: SlotId, item: Item<C>) -> Commands<K, C> {
-        let Some(shared) = self.me.upgrade() else { return Commands::new() };
-        let closing = Closing { shared, slot, is_over: false };
+    fn close(&self, slot: SlotId, item: Item<C>) -> Option<Errands<K, C>> {
+        let closing = Closing::new(self.me.upgrade()?, slot);
         let mut closed = Box::pin(item.connection.close());
-        if closed.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-            let limit = Some(self.close_timeout);
-            item.runtime.spawn(async move {
-                within(limit, closed).await;
-                drop(closing);
-            });
-            return Commands::new();
+        if closed.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return Some(closing.done());
         }
-        closing.done()
+        let limit = Some(self.close_timeout);
+        item.runtime.spawn(async move {
+            within(limit, closed).await;
+            drop(closing);
+        });
+        None
     }
 
     fn begin_connect(&self, slot: SlotId, key: K, runtime: Runtime) {
         let Some(shared) = self.me.upgrade() else { return };
-        let attempt = Attempt { shared, slot, is_over: false };
+        let attempt = Attempt::new(shared, slot);
         runtime.clone().spawn(async move {
             match attempt.open(&key).await {
                 Ok(connection) => attempt.connected(Item { connection, runtime }),
@@ -192,62 +135,77 @@ impl<K: Key, C: Poolable> Shared<K, C> {
             }
         });
     }
+
+    fn lease(self: &Arc<Self>, granted: Granted<Item<C>>, now: Option<Instant>) -> Lease<C> {
+        Lease::new(Loan { home: self.clone(), granted }, now)
+    }
+
+    fn refused(&self, refused: Refused) -> GetError {
+        match refused {
+            Refused::Full => GetError::TooManyWaiting { waiters_max: self.waiters_max },
+            Refused::Closed => GetError::Closed,
+        }
+    }
 }
 
-impl<K: Key, C: Poolable> Locked<K, C> {
-    /// What the core takes for now: the reading, if there was need for one, or if callers wait whose
-    /// waits are counted.
-    fn now(&self, reading: Option<Instant>) -> Instant {
-        let counts = || 0 < self.slots.waiting();
-        reading.unwrap_or_else(|| if counts() { seam::now() } else { self.began })
+/// One caller on the way to a connection. Its place in line is given up on drop.
+pub(crate) struct Caller<'a, K: Key, C: Poolable> {
+    shared: &'a Arc<Shared<K, C>>,
+    key: &'a K,
+    ticket: Option<Ticket>,
+    /// Where it sits while it is in line.
+    seat: Option<SeatNumber>,
+}
+
+impl<'a, K: Key, C: Poolable> Caller<'a, K, C> {
+    pub(crate) fn new(shared: &'a Arc<Shared<K, C>>, key: &'a K) -> Self {
+        Self { shared, key, ticket: None, seat: None }
     }
 
-    /// Whether there is more to do than the change itself: mostly not.
-    fn has_consequences(&self) -> bool {
-        self.slots.has_commands() || self.keeping.is_due() || self.slots.is_closed()
-    }
-
-    fn take(
-        &mut self,
-        key: &K,
-        ticket: &mut Option<Ticket>,
-        reading: Option<Instant>,
-    ) -> Option<Granted<Item<C>>> {
-        // Who has just come has not waited, whatever the time.
-        let now = || if ticket.is_none() { self.began } else { seam::now() };
-        let now = reading.unwrap_or_else(now);
-        let ticket = *ticket.get_or_insert_with(|| self.slots.ticket(now));
-        self.slots.take(key, ticket, now)
-    }
-
-    fn wait(
-        &mut self,
-        key: &K,
-        ticket: &mut Option<Ticket>,
-        reading: Option<Instant>,
-    ) -> Result<Receiver<C>, Refused> {
-        let now = reading.unwrap_or_else(seam::now);
-        let ticket = ticket.get_or_insert_with(|| self.slots.ticket(now));
-        if ticket.since == self.began {
-            ticket.since = now;
+    /// Waits for a connection. May be called again after that: the place in the order stays.
+    pub(crate) fn poll_lease(&mut self, cx: &mut Context<'_>) -> Poll<Result<Lease<C>, GetError>> {
+        match self.seat {
+            None => self.claim(cx.waker()),
+            Some(seat) => self.look(seat, cx.waker()),
         }
-        let runtime = Runtime::current();
-        let (waiter, receiver) = oneshot::channel();
-        self.keeping.runs_on(&runtime);
-        self.slots.wait(key, *ticket, waiter, runtime)?;
-        Ok(receiver)
     }
 
-    fn give_back(&mut self, slot: SlotId, item: Item<C>, reading: Option<Instant>) {
-        let now = self.now(reading);
-        let deadline = self.slots.give_back(slot, item, now);
-        self.keeping.expect_sweep(deadline);
+    /// Takes an idle connection or gets in line.
+    fn claim(&mut self, waker: &Waker) -> Poll<Result<Lease<C>, GetError>> {
+        let Self { shared, key, ticket, seat } = self;
+        let now = shared.clock();
+        let mut refused = None;
+        let granted = shared.change(|locked| {
+            let granted = locked.take(key, ticket, now);
+            if granted.is_none() {
+                match locked.wait(key, ticket, waker, now) {
+                    Ok(number) => *seat = Some(number),
+                    Err(reason) => refused = Some(reason),
+                }
+            }
+            granted
+        });
+        match (granted, refused) {
+            (Some(granted), _) => Poll::Ready(Ok(shared.lease(granted, now))),
+            (None, Some(reason)) => Poll::Ready(Err(shared.refused(reason))),
+            (None, None) => Poll::Pending,
+        }
     }
 
-    fn unclaimed(&mut self, granted: Granted<Item<C>>, reading: Option<Instant>) {
-        let now = self.now(reading);
-        let deadline = self.slots.unclaimed(granted, now);
-        self.keeping.expect_sweep(deadline);
+    /// Looks what became of it in line.
+    fn look(&mut self, seat: SeatNumber, waker: &Waker) -> Poll<Result<Lease<C>, GetError>> {
+        let seen = self.shared.locked.lock().look(seat, waker);
+        let Some(Seat::Told(told)) = seen else { return Poll::Pending };
+        self.seat = None;
+        Poll::Ready(told.map(|granted| self.shared.lease(granted, None)))
+    }
+}
+
+impl<K: Key, C: Poolable> Drop for Caller<'_, K, C> {
+    fn drop(&mut self) {
+        let (Some(seat), Some(ticket)) = (self.seat, self.ticket) else { return };
+        let now = self.shared.clock();
+        drop(self.shared.change(|locked| locked.give_up(self.key, ticket, seat, now)));
     }
 }
 
@@ -257,13 +215,16 @@ impl<K: Key, C: Poolable> Home<C> for Shared<K, C> {
         self.change(|locked| locked.give_back(slot, item, now));
     }
 
-    fn unclaimed(&self, granted: Granted<Item<C>>) {
-        let now = self.clock();
-        self.change(|locked| locked.unclaimed(granted, now));
+    fn found_dead(&self, slot: SlotId, item: Item<C>) {
+        self.change(|locked| locked.slots.found_dead(slot, item));
     }
 
-    fn found_dead(&self, slot: SlotId, item: Item<C>, waited: Duration) {
-        self.change(|locked| locked.slots.found_dead(slot, item, waited));
+    fn opened_at(&self, slot: SlotId) -> Instant {
+        self.read(|slots| slots.opened_at(slot))
+    }
+
+    fn waited(&self, slot: SlotId) -> Duration {
+        self.read(|slots| slots.waited(slot))
     }
 
     fn end(&self, slot: SlotId, item: Item<C>, reason: CloseReason) {
@@ -280,13 +241,13 @@ impl<K: Key, C: Poolable> Home<C> for Shared<K, C> {
             self.end(slot, item, CloseReason::Discarded);
             return Box::pin(std::future::ready(Err(GetError::Closed)));
         };
-        let attempt = Attempt { shared: self, slot, is_over: false };
+        let attempt = Attempt::new(self, slot);
         Box::pin(async move {
             let Item { connection, runtime } = item;
             within(close_timeout, pin!(connection.close())).await;
             let connection = attempt.open(&key).await?;
-            let opened_at = attempt.renewed();
-            Ok((Item { connection, runtime }, opened_at))
+            attempt.renewed();
+            Ok(Item { connection, runtime })
         })
     }
 }
@@ -294,87 +255,5 @@ impl<K: Key, C: Poolable> Home<C> for Shared<K, C> {
 impl<K: Key, C: Poolable> Bereaved for Shared<K, C> {
     fn lost(&self, slot: SlotId) {
         self.change(|locked| locked.slots.lost(slot));
-    }
-}
-
-/// A connect under way. Whatever becomes of it, its place is given free or taken.
-struct Attempt<K: Key, C: Poolable> {
-    shared: Arc<Shared<K, C>>,
-    slot: SlotId,
-    is_over: bool,
-}
-
-impl<K: Key, C: Poolable> Attempt<K, C> {
-    async fn open(&self, key: &K) -> Result<C, GetError> {
-        let home: Weak<Shared<K, C>> = self.shared.me.clone();
-        let notice = CloseNotice { slot: self.slot, home };
-        let limit = self.shared.connect_timeout;
-        let opening = self.shared.connector.connect_boxed(key, notice);
-        match within(limit, opening).await {
-            Some(result) => result.map_err(|error: BoxError| GetError::Connect(error)),
-            None => Err(GetError::ConnectTimedOut { after: limit.unwrap_or_default() }),
-        }
-    }
-
-    fn connected(mut self, item: Item<C>) {
-        self.is_over = true;
-        let (now, random) = (seam::now(), seam::random());
-        self.shared.change(|locked| {
-            let deadline = locked.slots.connected(self.slot, item, now, random);
-            locked.keeping.expect_sweep(deadline);
-        });
-    }
-
-    fn renewed(mut self) -> Instant {
-        self.is_over = true;
-        let (now, random) = (seam::now(), seam::random());
-        self.shared.change(|locked| locked.slots.renewed(self.slot, now, random));
-        now
-    }
-
-    fn failed(mut self, error: GetError) {
-        self.fail(error);
-    }
-
-    fn fail(&mut self, error: GetError) {
-        self.is_over = true;
-        let told = self.shared.change(|locked| locked.slots.failed(self.slot));
-        if let Some(waiter) = told {
-            drop(waiter.send(Err(error)));
-        }
-    }
-}
-
-impl<K: Key, C: Poolable> Drop for Attempt<K, C> {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.fail(GetError::ConnectAborted);
-        }
-    }
-}
-
-/// A close under way. Whatever becomes of it, its place is given free.
-struct Closing<K: Key, C: Poolable> {
-    shared: Arc<Shared<K, C>>,
-    slot: SlotId,
-    is_over: bool,
-}
-
-impl<K: Key, C: Poolable> Closing<K, C> {
-    /// Gives the place free and leaves it to the caller to carry out what follows: a long chain of them
-    /// is a loop there and no recursion.
-    fn done(mut self) -> Commands<K, C> {
-        self.is_over = true;
-        let mut locked = self.shared.locked.lock();
-        locked.slots.closed(self.slot);
-        locked.slots.commands()
-    }
-}
-
-impl<K: Key, C: Poolable> Drop for Closing<K, C> {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.shared.change(|locked| locked.slots.closed(self.slot));
-        }
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use self::chain::{Chain, Links};
 use self::lane::{Lanes, Waiter};
-pub use self::terms::{Command, Granted, Refused, SlotId, Ticket};
+pub use self::terms::{Command, Fate, Granted, Refused, SlotId, Ticket};
 use crate::options::{Options, Reuse};
 use crate::stats::CloseReason;
 
@@ -41,7 +41,7 @@ use crate::stats::CloseReason;
 ///
 /// ```
 /// use std::time::Instant;
-/// use pool::{Command, Options, Slots};
+/// use pool::{Command, Fate, Options, Slots};
 ///
 /// let now = Instant::now();
 /// let mut slots = Slots::new(Options::default());
@@ -50,8 +50,8 @@ use crate::stats::CloseReason;
 /// slots.wait(&"db", ticket, "caller", ()).unwrap();
 ///
 /// let Some(Command::Connect { slot, key: "db", .. }) = slots.command() else { unreachable!() };
-/// slots.connected(slot, "connection", now, 0);
-/// assert!(matches!(slots.command(), Some(Command::Hand { waiter: "caller", .. })));
+/// let fate = slots.connected(slot, "connection", now, 0);
+/// assert!(matches!(fate, Fate::Handed { waiter: "caller", .. }));
 /// ```
 #[derive(Debug)]
 pub struct Slots<K, T, W, P> {
@@ -83,6 +83,9 @@ struct Slot<T> {
     epoch: u32,
     opened_at: Option<Instant>,
     expires_at: Option<Instant>,
+    /// Of its last lease: whether the connection was a used one, and how long the caller had waited.
+    reused: bool,
+    waited: Duration,
     phase: Phase<T>,
 }
 
@@ -204,7 +207,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
     }
 
     /// Takes in the connection that was opened for `slot`. It serves the first caller in line, or becomes
-    /// idle; then returns the instant at which it will have to be swept.
+    /// idle.
     ///
     /// Its lifetime is shortened by the share `random` / 2^32 of the jitter.
     pub fn connected(
@@ -213,14 +216,11 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         connection: T,
         now: Instant,
         random: u32,
-    ) -> Option<Instant> {
+    ) -> Fate<T, W> {
         let index = self.expect(slot, "connecting", |phase| matches!(phase, Phase::Connecting));
         let lane = self.opened(index, now, random);
         self.lanes.get_mut(lane).covering -= 1;
-        let deadline = self.serve(index, connection, now, false);
-        self.refresh(lane);
-        self.settle();
-        deadline
+        self.take_in(index, connection, now, false)
     }
 
     /// Gives the place of a failed connect free and returns the caller who has to be told: the first in
@@ -243,22 +243,40 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         told.map(|entry| entry.waiter)
     }
 
-    /// Takes back a connection that can be lent again. Returns the instant at which it will have to be
-    /// swept if it stays idle until then.
-    pub fn give_back(&mut self, slot: SlotId, connection: T, now: Instant) -> Option<Instant> {
+    /// Takes back a connection that can be lent again.
+    pub fn give_back(&mut self, slot: SlotId, connection: T, now: Instant) -> Fate<T, W> {
         let index = self.expect_leased(slot);
         let stats = self.stats_mut(index);
         stats.leased -= 1;
         stats.returned += 1;
-        self.serve_returned(index, connection, now)
+        self.take_in(index, connection, now, true)
     }
 
     /// Takes back a connection that its caller never received: it does not count as lent. Otherwise like
     /// [`Slots::give_back`].
-    pub fn unclaimed(&mut self, granted: Granted<T>, now: Instant) -> Option<Instant> {
-        let index = self.expect_leased(granted.slot);
-        self.uncount(index, granted.reused, granted.waited);
-        self.serve_returned(index, granted.connection, now)
+    pub fn unclaimed(&mut self, slot: SlotId, connection: T, now: Instant) -> Fate<T, W> {
+        let index = self.expect_leased(slot);
+        self.uncount(index);
+        self.take_in(index, connection, now, true)
+    }
+
+    /// When the connection of a lease was opened.
+    ///
+    /// # Panics
+    ///
+    /// When `slot` is not leased.
+    pub fn opened_at(&self, slot: SlotId) -> Instant {
+        let index = self.expect_leased(slot);
+        self.slots[index as usize].opened_at.expect("a connection that is lent was opened")
+    }
+
+    /// How long the caller had waited who got this lease.
+    ///
+    /// # Panics
+    ///
+    /// When `slot` is not leased.
+    pub fn waited(&self, slot: SlotId) -> Duration {
+        self.slots[self.expect_leased(slot) as usize].waited
     }
 
     /// Ends a lease whose connection will not be lent again, and has it closed.
@@ -278,9 +296,9 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
 
     /// Ends a lease whose connection was found dead before its user saw it: it does not count as lent,
     /// and is closed.
-    pub fn found_dead(&mut self, slot: SlotId, connection: T, waited: Duration) {
+    pub fn found_dead(&mut self, slot: SlotId, connection: T) {
         let index = self.expect_leased(slot);
-        self.uncount(index, true, waited);
+        self.uncount(index);
         self.begin_closing(index, connection, CloseReason::Lost);
     }
 
@@ -331,9 +349,10 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
     /// Closes the connection of `slot` if it is idle: it was seen to end. Anything else is ignored; who
     /// uses the connection will notice, and a stale name means that it is gone already.
     pub fn lost(&mut self, slot: SlotId) {
-        let named = self.slots.get(slot.index as usize).filter(|s| s.generation == slot.generation);
+        let place = self.slots.get(slot.index() as usize);
+        let named = place.filter(|place| place.generation == slot.generation());
         if named.is_some_and(|slot| matches!(slot.phase, Phase::Idle { .. })) {
-            self.close_idle(slot.index, CloseReason::Lost);
+            self.close_idle(slot.index(), CloseReason::Lost);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use super::{Command, Granted, Phase, Slot, SlotId, Slots, Ticket, sooner};
+use super::{Command, Fate, Granted, Phase, Slot, SlotId, Slots, Ticket, sooner};
 use crate::stats::{CloseReason, Stats};
 
 impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
@@ -54,7 +54,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         lane.covering += 1;
         lane.stats.connecting += 1;
         self.live += 1;
-        let slot = SlotId { index, generation: slot.generation };
+        let slot = SlotId::new(index, slot.generation);
         self.commands.push_back(Command::Connect { slot, key: lane.key.clone(), place });
         self.refresh(number);
     }
@@ -67,6 +67,8 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
             epoch: 0,
             opened_at: None,
             expires_at: None,
+            reused: false,
+            waited: Duration::ZERO,
             phase: Phase::Free,
         });
         index
@@ -86,29 +88,24 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         slot.lane
     }
 
-    /// Takes in a connection that came back, with all that follows from it.
-    pub(super) fn serve_returned(
-        &mut self,
-        index: u32,
-        connection: T,
-        now: Instant,
-    ) -> Option<Instant> {
-        let lane = self.slots[index as usize].lane;
-        let deadline = self.serve(index, connection, now, true);
-        self.refresh(lane);
-        self.settle();
-        deadline
-    }
-
-    /// Closes the connection if it may not be lent again, else hands it to the first in line, else makes
-    /// it idle and returns when it will have to be swept.
-    pub(super) fn serve(
+    /// Takes in a connection, just opened or `reused`, with all that follows from it.
+    pub(super) fn take_in(
         &mut self,
         index: u32,
         connection: T,
         now: Instant,
         reused: bool,
-    ) -> Option<Instant> {
+    ) -> Fate<T, W> {
+        let lane = self.slots[index as usize].lane;
+        let fate = self.serve(index, connection, now, reused);
+        self.refresh(lane);
+        self.settle();
+        fate
+    }
+
+    /// Closes the connection if it may not be lent again, else hands it to the first in line, else makes
+    /// it idle.
+    fn serve(&mut self, index: u32, connection: T, now: Instant, reused: bool) -> Fate<T, W> {
         let lane = self.slots[index as usize].lane;
         let first = self.lanes.get(lane).waiters.first();
         let outranked = || first.filter(|&first| reused && self.outranks(first)).is_some();
@@ -119,15 +116,12 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         match (reason, first) {
             (Some(reason), _) => {
                 self.begin_closing(index, connection, reason);
-                None
+                Fate::Closing
             }
-            (None, Some(_)) => {
-                self.hand(index, connection, now, reused);
-                None
-            }
+            (None, Some(_)) => self.hand(index, connection, now, reused),
             (None, None) => {
                 self.make_idle(index, connection, now);
-                self.deadline(index)
+                Fate::Idle { until: self.deadline(index) }
             }
         }
     }
@@ -169,15 +163,14 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
             || self.options.connections_per_key_max < stats.live() - stats.closing
     }
 
-    fn hand(&mut self, index: u32, connection: T, now: Instant, reused: bool) {
+    fn hand(&mut self, index: u32, connection: T, now: Instant, reused: bool) -> Fate<T, W> {
         let slot = &mut self.slots[index as usize];
         slot.phase = Phase::Leased;
         let lane = self.lanes.get_mut(slot.lane);
         let entry = lane.waiters.pop_first().expect("the caller looked before");
         let waited = now.saturating_duration_since(entry.since);
         self.waiting -= 1;
-        let granted = self.lend(index, connection, reused, waited);
-        self.commands.push_back(Command::Hand { waiter: entry.waiter, granted });
+        Fate::Handed { waiter: entry.waiter, granted: self.lend(index, connection, reused, waited) }
     }
 
     fn make_idle(&mut self, index: u32, connection: T, now: Instant) {
@@ -196,18 +189,19 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
     }
 
     fn lend(&mut self, index: u32, connection: T, reused: bool, waited: Duration) -> Granted<T> {
-        let slot = &self.slots[index as usize];
+        let slot = &mut self.slots[index as usize];
+        (slot.reused, slot.waited) = (reused, waited);
         let stats = &mut self.lanes.get_mut(slot.lane).stats;
         stats.leased += 1;
         stats.reused += u64::from(reused);
         stats.fresh += u64::from(!reused);
         stats.waits.record(waited);
-        let opened_at = slot.opened_at.expect("a connection that is lent was opened");
-        Granted { slot: self.id(index), connection, opened_at, reused, waited }
+        Granted { slot: self.id(index), connection, reused }
     }
 
     /// Takes back what [`Slots::lend`] counted.
-    pub(super) fn uncount(&mut self, index: u32, reused: bool, waited: Duration) {
+    pub(super) fn uncount(&mut self, index: u32) {
+        let Slot { reused, waited, .. } = self.slots[index as usize];
         let stats = self.stats_mut(index);
         stats.leased -= 1;
         stats.reused -= u64::from(reused);
@@ -289,7 +283,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
     }
 
     fn id(&self, index: u32) -> SlotId {
-        SlotId { index, generation: self.slots[index as usize].generation }
+        SlotId::new(index, self.slots[index as usize].generation)
     }
 
     pub(super) fn expect_leased(&self, slot: SlotId) -> u32 {
@@ -304,9 +298,9 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         phase: &str,
         is_right: impl Fn(&Phase<T>) -> bool,
     ) -> u32 {
-        let found = &self.slots[slot.index as usize];
-        let right = found.generation == slot.generation && is_right(&found.phase);
+        let found = &self.slots[slot.index() as usize];
+        let right = found.generation == slot.generation() && is_right(&found.phase);
         assert!(right, "the connection of {slot:?} is not {phase}");
-        slot.index
+        slot.index()
     }
 }

@@ -1,14 +1,27 @@
 //! What the core and its shell say to each other.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::stats::CloseReason;
 
 /// The name of one place in the pool. It is never used again for another connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SlotId {
-    pub(super) index: u32,
-    pub(super) generation: u32,
+pub struct SlotId(u64);
+
+impl SlotId {
+    /// One number and not two: it goes through many hands, and halves that are written apart and read
+    /// as one make the processor wait.
+    pub(super) fn new(index: u32, generation: u32) -> Self {
+        Self(u64::from(generation) << u32::BITS | u64::from(index))
+    }
+
+    pub(super) fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub(super) fn generation(self) -> u32 {
+        (self.0 >> u32::BITS) as u32
+    }
 }
 
 /// A caller's place in the order of arrival. Keep it over several attempts to keep the place.
@@ -20,19 +33,38 @@ pub struct Ticket {
     pub since: Instant,
 }
 
-/// A connection lent out.
+/// A connection lent out. It goes from hand to hand by value, and so holds no more than its user needs
+/// at once: the rest is told by [`Slots::opened_at`](crate::Slots::opened_at) and
+/// [`Slots::waited`](crate::Slots::waited).
 #[derive(Debug)]
 pub struct Granted<T> {
     /// Its place; every later call about this lease names it.
     pub slot: SlotId,
     /// The connection.
     pub connection: T,
-    /// When it was opened.
-    pub opened_at: Instant,
     /// Whether it had been idle or lent before, so that its peer may have closed it meanwhile.
     pub reused: bool,
-    /// How long the caller waited.
-    pub waited: Duration,
+}
+
+/// What became of a connection that the pool took in.
+#[derive(Debug)]
+#[must_use = "a connection that was handed on is in here"]
+pub enum Fate<T, W> {
+    /// It goes to a caller who waits, who is no longer in line; call
+    /// [`Slots::unclaimed`](crate::Slots::unclaimed) if the caller has gone.
+    Handed {
+        /// The caller.
+        waiter: W,
+        /// What the caller gets.
+        granted: Granted<T>,
+    },
+    /// It is idle.
+    Idle {
+        /// When it will have to be swept if it stays idle until then; `None` when nothing limits it.
+        until: Option<Instant>,
+    },
+    /// It may not be lent again, and a [`Command`] says to close it.
+    Closing,
 }
 
 /// What the shell has to do after a call, in this order.
@@ -47,14 +79,6 @@ pub enum Command<K, T, W, P> {
         key: K,
         /// Where to run it: that of the caller who needs it most.
         place: P,
-    },
-    /// Give a connection to a caller who waits; call [`Slots::unclaimed`](crate::Slots::unclaimed) if
-    /// the caller has gone.
-    Hand {
-        /// The caller.
-        waiter: W,
-        /// What the caller gets.
-        granted: Granted<T>,
     },
     /// Close a connection, then call [`Slots::closed`](crate::Slots::closed).
     Close {
@@ -73,7 +97,7 @@ pub enum Command<K, T, W, P> {
 }
 
 /// Why a caller may not wait.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// The pool was closed.
     Closed,

@@ -129,6 +129,27 @@ async fn who_is_handed_a_dead_connection_keeps_the_place_in_line() {
     assert_eq!(vec!["first", "second"], *served.lock().unwrap());
 }
 
+/// Premise: another connection comes back after the one that was handed on has died, so that the caller
+/// finds it idle. Without limits in time the clock is read for such a caller alone.
+#[tokio::test(start_paused = true)]
+async fn the_wait_of_who_is_handed_a_dead_connection_is_counted() {
+    let pool = Exchange::default().pool(caps(2, 2));
+    let (held, other) = (get(&pool, "a").await.unwrap(), get(&pool, "a").await.unwrap());
+    let caller = tokio::spawn({
+        let pool = pool.clone();
+        async move { get(&pool, "a").await.unwrap().waited() }
+    });
+    sleep(SECOND).await;
+    let dead = held.dead.clone();
+    drop(held);
+    dead.store(true, Ordering::SeqCst);
+    drop(other);
+    assert_eq!(SECOND, caller.await.unwrap());
+    let stats = pool.stats();
+    assert_eq!((1, 1), (stats.reused, stats.closed.by(CloseReason::Lost)));
+    assert!(SECOND <= stats.waits.quantile(1.0).unwrap());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_connection_found_dead_is_replaced_before_anybody_sees_it() {
     let pool = Exchange::default().pool(caps(1, 1));
@@ -331,6 +352,22 @@ async fn close_tells_all_who_wait_and_ends_all_connections() {
     assert_eq!(0, pool.stats().live());
     assert_eq!(1, pool.stats().closed.by(CloseReason::PoolClosed));
     assert_eq!(2, pool.stats().opened, "nothing was begun after the close");
+}
+
+/// Premise: to detach the last connection leaves nothing to be done, none to close and nobody in line to
+/// tell, but that the pool is empty now.
+#[tokio::test(start_paused = true)]
+async fn a_closed_pool_ends_when_its_last_connection_is_detached() {
+    let pool = Exchange::default().pool(caps(1, 1));
+    let held = get(&pool, "a").await.unwrap();
+    pool.close();
+    let over = tokio::spawn({
+        let pool = pool.clone();
+        async move { timeout(SECOND, pool.closed()).await }
+    });
+    settle().await;
+    drop(held.detach());
+    assert!(over.await.unwrap().is_ok(), "not told of the end");
 }
 
 #[tokio::test(start_paused = true)]

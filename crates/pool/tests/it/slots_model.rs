@@ -1,9 +1,9 @@
 //! A naive model of the pure core: every call and every command is applied to plain lists, and every
 //! promise is checked by looking at all of them.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use pool::{CloseReason, Command, Granted, Options, Refused, SlotId, Slots, Stats, Ticket};
+use pool::{CloseReason, Command, Fate, Granted, Options, Refused, SlotId, Slots, Stats, Ticket};
 
 pub(crate) type Key = u8;
 /// A connection: a number that is never used twice.
@@ -108,8 +108,8 @@ impl World {
         self.connections += 1;
         self.opened += 1;
         let slot = self.open(at, random);
-        let deadline = self.slots.connected(slot, self.connections, self.now, random);
-        self.expect_deadline(at, deadline);
+        let fate = self.slots.connected(slot, self.connections, self.now, random);
+        self.taken_in(at, fate);
     }
 
     /// A connect fails.
@@ -132,13 +132,14 @@ impl World {
             How::Return => {
                 self.places[at].phase = Phase::Idle { since: self.now };
                 let connection = granted.connection;
-                let deadline = self.slots.give_back(granted.slot, connection, self.now);
-                self.expect_deadline(at, deadline);
+                let fate = self.slots.give_back(granted.slot, connection, self.now);
+                self.taken_in(at, fate);
             }
             How::Unclaimed => {
                 self.checkouts -= 1;
                 self.places[at].phase = Phase::Idle { since: self.now };
-                self.slots.unclaimed(granted, self.now);
+                let fate = self.slots.unclaimed(granted.slot, granted.connection, self.now);
+                self.taken_in(at, fate);
             }
             How::Discard => {
                 self.slots.end(granted.slot, granted.connection, CloseReason::Discarded);
@@ -148,7 +149,7 @@ impl World {
                     return self.leases.push(granted);
                 }
                 self.checkouts -= 1;
-                self.slots.found_dead(granted.slot, granted.connection, granted.waited);
+                self.slots.found_dead(granted.slot, granted.connection);
             }
             How::Vanish => {
                 self.places.remove(at);
@@ -177,8 +178,8 @@ impl World {
         self.opened += 1;
         let slot = self.open(at, random);
         self.slots.renewed(slot, self.now, random);
-        let (connection, opened_at, waited) = (self.connections, self.now, Duration::ZERO);
-        self.lend(Granted { slot, connection, opened_at, reused: false, waited });
+        assert_eq!(self.now, self.slots.opened_at(slot));
+        self.lend(Granted { slot, connection: self.connections, reused: false });
     }
 
     /// A close is done.
@@ -245,7 +246,6 @@ impl World {
         for command in commands {
             match command {
                 Command::Connect { slot, key, .. } => self.begin_connect(slot, key),
-                Command::Hand { waiter, granted } => self.hand(waiter, granted),
                 Command::Close { slot, connection, reason } => {
                     self.begin_close(slot, connection, reason);
                 }
@@ -284,7 +284,7 @@ impl World {
             assert!(!place.stale && !self.is_past(place.expires_at), "handed {place:?}");
         }
         let caller = self.callers.remove(first);
-        assert_eq!(self.now - caller.ticket.since, granted.waited);
+        assert_eq!(self.now - caller.ticket.since, self.slots.waited(granted.slot));
         self.lend(granted);
     }
 
@@ -339,12 +339,21 @@ impl World {
         place.slot
     }
 
-    fn expect_deadline(&mut self, at: usize, deadline: Option<Instant>) {
+    /// A connection that the model has as idle was taken in, and this became of it.
+    fn taken_in(&mut self, at: usize, fate: Fate<Number, u64>) {
         let slot = self.places[at].slot;
-        self.apply_commands();
-        let place = self.place(slot);
-        if matches!(place.phase, Phase::Idle { .. }) {
-            assert_eq!(self.deadline(place), deadline);
+        match fate {
+            Fate::Handed { waiter, granted } => {
+                assert_eq!(slot, granted.slot);
+                self.hand(waiter, granted);
+            }
+            Fate::Idle { until } => {
+                assert_eq!(self.deadline(&self.places[at]), until);
+            }
+            Fate::Closing => {
+                self.apply_commands();
+                assert!(matches!(self.place(slot).phase, Phase::Closing(_)), "not to be closed");
+            }
         }
     }
 
