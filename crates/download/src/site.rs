@@ -196,7 +196,8 @@ mod tests {
 
     #[test]
     fn surplus_connections_go_at_once_but_from_afar_they_bring_their_parts() {
-        let fit = Crowd { in_flight: 6, limit: 6, bearable: 6, is_far: false, is_recovering: false };
+        let fit =
+            Crowd { in_flight: 6, limit: 6, bearable: 6, is_far: false, is_recovering: false };
         assert!(!fit.is_too_large());
         let surplus = Crowd { limit: 5, ..fit };
         assert!(surplus.is_too_large());
