@@ -14,7 +14,7 @@ use pool::http::{Body, Client, Origin};
 use tokio::sync::Mutex;
 use url::Url;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, says_nonsense};
 use crate::hub::Refusal;
 use crate::range::{ByteRange, ContentRange};
 use crate::redirect::{Route, origin};
@@ -269,6 +269,9 @@ pub(crate) fn no_reply(error: pool::http::Error) -> Failure {
         pool::http::Error::InvalidRequest(_) => Failure::Fatal(
             Error::new(ErrorKind::Other, "the address cannot be asked").because(error),
         ),
+        pool::http::Error::NoConnection { source, .. } if says_nonsense(source) => Failure::Fatal(
+            Error::new(ErrorKind::Untrusted, "the server is not trusted").because(error),
+        ),
         _ => Failure::transient(Error::new(ErrorKind::Network, "no answer").because(error)),
     }
 }
@@ -387,5 +390,26 @@ pub(crate) fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {
             Failure::Transient { wish, error: error(ErrorKind::Network) }
         }
         _ => Failure::Fatal(error(ErrorKind::Network)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use pool::GetError;
+
+    use super::*;
+
+    #[test]
+    fn who_cannot_show_who_they_are_are_not_asked_again() {
+        for (kind, again) in
+            [(io::ErrorKind::InvalidData, false), (io::ErrorKind::ConnectionRefused, true)]
+        {
+            let origin = Origin::of(&"https://localhost/".parse().unwrap()).unwrap();
+            let source = GetError::Connect(io::Error::new(kind, "UnknownIssuer").into());
+            let failure = no_reply(pool::http::Error::NoConnection { origin, source });
+            assert_eq!(again, matches!(failure, Failure::Transient { .. }), "{kind}");
+        }
     }
 }

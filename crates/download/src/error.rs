@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Disk,
     /// It cannot be had now.
     Network,
+    /// Its server cannot show who it is: nobody who is trusted vouches for it, or it speaks no TLS.
+    Untrusted,
     /// It is not here, and nobody may be asked.
     Offline,
     /// Something else.
@@ -38,7 +40,7 @@ impl ErrorKind {
             Self::NotAllowed | Self::Gated => 2,
             Self::NotFound => 3,
             Self::Offline => 4,
-            Self::Network => 5,
+            Self::Network | Self::Untrusted => 5,
             Self::Other => 6,
         }
     }
@@ -62,6 +64,14 @@ pub fn told(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Whether somewhere beneath an error it says that what came has no meaning: so TLS tells of certificates that it
+/// does not trust, and of servers that do not speak it.
+pub(crate) fn says_nonsense(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut causes = causes.filter_map(|error| error.downcast_ref::<std::io::Error>());
+    causes.any(|error| error.kind() == std::io::ErrorKind::InvalidData)
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -112,7 +122,7 @@ impl Error {
     /// Whether what was fetched so far is kept, so that the next attempt goes on from there.
     #[must_use]
     pub fn is_resumable(&self) -> bool {
-        matches!(self.kind, ErrorKind::Network | ErrorKind::Disk)
+        matches!(self.kind, ErrorKind::Network | ErrorKind::Untrusted | ErrorKind::Disk)
     }
 }
 

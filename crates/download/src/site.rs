@@ -108,6 +108,30 @@ impl Site {
     }
 }
 
+/// Those who receive from an origin now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crowd {
+    pub(crate) in_flight: usize,
+    /// How many serve best.
+    pub(crate) limit: usize,
+    /// For how many there is memory.
+    pub(crate) bearable: usize,
+    /// Answers take their time.
+    pub(crate) is_far: bool,
+    /// Goodput has collapsed, and is not known to be back.
+    pub(crate) is_recovering: bool,
+}
+
+impl Crowd {
+    /// Whether there are too many to wait until one has brought its part. From afar so much is on its way, and
+    /// lost with a connection, that only a collapse is worth that.
+    pub(crate) fn is_too_large(self) -> bool {
+        let Self { in_flight, limit, bearable, is_far, is_recovering } = self;
+        let may_wait = is_far && !is_recovering;
+        bearable < in_flight || (!may_wait && limit < in_flight)
+    }
+}
+
 /// All origins, by scheme, host and port.
 #[derive(Debug)]
 pub(crate) struct Sites {
@@ -170,6 +194,18 @@ mod tests {
         assert_eq!(Duration::from_secs(7) + RETRY_AFTER_MAX, seam::now() - start);
     }
 
+    #[test]
+    fn surplus_connections_go_at_once_but_from_afar_they_bring_their_parts() {
+        let fit =
+            Crowd { in_flight: 6, limit: 6, bearable: 6, is_far: false, is_recovering: false };
+        assert!(!fit.is_too_large());
+        let surplus = Crowd { limit: 5, ..fit };
+        assert!(surplus.is_too_large());
+        assert!(!Crowd { is_far: true, ..surplus }.is_too_large());
+        assert!(Crowd { is_far: true, is_recovering: true, ..surplus }.is_too_large());
+        assert!(Crowd { is_far: true, bearable: 5, ..fit }.is_too_large(), "memory is short");
+    }
+
     #[tokio::test]
     async fn a_site_begins_where_the_last_run_has_ended() {
         let mut history = History::default();
@@ -180,6 +216,19 @@ mod tests {
         let begin = |origin: &str| sites.of(origin).connections.limit();
         assert_eq!([3, 8, 1, 6], ["http://a", "http://b", "http://c", "http://d"].map(begin));
         assert!(sites.learnt().is_empty(), "nothing is learnt yet");
+    }
+
+    #[tokio::test]
+    async fn a_site_far_away_is_begun_with_more_unless_it_is_known() {
+        let mut history = History::default();
+        history.learn("http://known", Learnt { connections: 3, bytes_per_s: 1, learnt_s: 1 });
+        let sites = Sites::new(20, &history);
+        for (origin, connections) in [("http://known", 3), ("http://new", CONNECTIONS_FAR)] {
+            let site = sites.of(origin);
+            assert!(site.ask_first() && !site.ask_first(), "once");
+            assert_eq!(connections - 1, site.found_far(), "beside the first");
+            assert_eq!(connections, site.connections.limit());
+        }
     }
 
     #[tokio::test]

@@ -120,7 +120,7 @@ impl Downloader {
         let asker = Asker::new(client.clone(), given, Arc::clone(sites), Arc::clone(counters));
         let address = asker.address();
         if job.digest.is_none() && options.require_digest {
-            let message = "no digest is known, and one is required";
+            let message = "no digest was given, and one is required";
             return Err(Error::new(ErrorKind::Integrity, message).of(&address));
         }
         let attempt = Attempt::new(&self.inner, job, &asker, &tell);

@@ -178,6 +178,17 @@ fn how_fast_one_alone_is_shows_when_another_brings_something() {
 }
 
 #[test]
+fn one_alone_is_judged_with_its_round_trip_and_not_in_a_moment() {
+    for (until, expected) in [(3 * SECOND, Some(2.0)), (SECOND + SECOND / 25, None)] {
+        let mut parts = parts(100);
+        let (first, second) = (fetch(&mut parts, 0, 10), fetch(&mut parts, 10, 20));
+        parts.set_round_trip(SECOND);
+        parts.arrived(first, 6, until);
+        assert_eq!(expected, parts.arrived(second, 1, until).alone);
+    }
+}
+
+#[test]
 fn what_comes_soon_is_left_to_come() {
     let mut parts = parts(10);
     let first = fetch(&mut parts, 0, 10);
@@ -187,6 +198,19 @@ fn what_comes_soon_is_left_to_come() {
     assert_eq!(Next::Wait, parts.next(2 * SECOND));
     parts.set_round_trip(4 * SECOND);
     assert!(matches!(parts.next(2 * SECOND), Next::Fetch { .. }));
+}
+
+#[test]
+fn what_is_as_fast_as_usual_is_not_asked_for_twice() {
+    for (usual, is_repeated) in [(1.0, false), (3.0, true)] {
+        let mut parts = parts(6);
+        let last = fetch(&mut parts, 0, 6);
+        for _ in 0..3 {
+            parts.pace.ended(Some(usual));
+        }
+        parts.arrived(last, 1, 2 * SECOND);
+        assert_eq!(is_repeated, fetch_at(&mut parts, 2 * SECOND).is_some());
+    }
 }
 
 #[test]

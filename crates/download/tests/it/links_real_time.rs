@@ -5,7 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use download::{FetchOptions, Job};
+use download::{Downloader, FetchOptions, Job};
+use limiter::{Burst, Limiter, Rate};
+use pool::http::{Client, ClientOptions};
 use testkit::{Blob, Link, LinkSettings, Options, Origin};
 
 /// Fetches `size` bytes and returns the bytes per second.
@@ -56,4 +58,21 @@ fn while_the_first_answer_is_on_its_long_way_so_are_more_connections() {
     let job = Job::new(url, folder.path().join("m"));
     crate::world::fetch(&job, &FetchOptions::default(), |_| ()).unwrap();
     assert_eq!((8, 1), (link.stats().opened, origin.stats().requests));
+}
+
+/// Premise: the search for the best number of connections ends within two seconds.
+#[tokio::test]
+async fn what_a_limit_of_rate_holds_back_teaches_nothing_of_the_server() {
+    let blob = Blob::new("m", 8_000_000, 5);
+    let origin = Origin::start(Options { blobs: vec![blob], ..Options::default() }).unwrap();
+    let rate = Rate::per_second(4_000_000);
+    let limiter = Some(Limiter::new(rate, Burst::lasting(Duration::from_millis(50), rate)));
+    let mut client = ClientOptions::default();
+    client.http1.max_buf_size(32 << 10);
+    let options = FetchOptions { limiter, ..FetchOptions::default() };
+    let downloader = Downloader::new(Client::new(client), options);
+    let folder = tempfile::tempdir().unwrap();
+    let job = Job::new(origin.url("m").parse().unwrap(), folder.path().join("m"));
+    downloader.fetch(&job, |_| ()).await.unwrap();
+    assert!(downloader.learnt().is_empty());
 }

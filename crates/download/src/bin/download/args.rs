@@ -70,7 +70,7 @@ pub(crate) struct Get {
     /// Path of the one file
     #[arg(short, long, value_name = "FILE", conflicts_with = "dir")]
     pub(crate) output: Option<PathBuf>,
-    /// Folder for the files, created if need be; they are named as their URLs end
+    /// Folder for the files, created if need be; they are named as their URLs end [default: .]
     #[arg(short, long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// SHA-256 of the one file, 64 hexadecimal digits

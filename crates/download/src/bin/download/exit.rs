@@ -14,7 +14,7 @@ pub(crate) fn code(kind: ErrorKind) -> u8 {
         ErrorKind::NotAllowed | ErrorKind::Gated => 4,
         ErrorKind::Integrity => 5,
         ErrorKind::Disk => 6,
-        ErrorKind::Network => 7,
+        ErrorKind::Network | ErrorKind::Untrusted => 7,
         ErrorKind::Offline => 8,
         _ => 1,
     }
@@ -35,7 +35,7 @@ pub(crate) fn name(kind: ErrorKind) -> &'static str {
         ErrorKind::Gated => "gated",
         ErrorKind::Integrity => "integrity",
         ErrorKind::Disk => "disk",
-        ErrorKind::Network => "network",
+        ErrorKind::Network | ErrorKind::Untrusted => "network",
         ErrorKind::Offline => "offline",
         _ => "other",
     }
@@ -52,6 +52,7 @@ pub(crate) fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::Offline => "run it once without --offline",
         ErrorKind::Integrity => "nothing was published; check the digest, or ask whoever serves it",
         ErrorKind::Disk => "make room or choose another folder; run again, it goes on where it was",
+        ErrorKind::Untrusted => "check the address, or name who vouches for it with --ca-file",
         ErrorKind::Network => "run again, it goes on where it was",
         _ => "see above",
     }

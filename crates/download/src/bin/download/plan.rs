@@ -45,7 +45,9 @@ pub(crate) fn jobs(get: &Get) -> Result<Vec<Job>, String> {
 
 /// Reads a URL. Errors do not repeat it: its query may be a secret.
 pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("no URL: {error}"))?;
+    let url = Url::parse(text).map_err(|error| {
+        format!("no URL ({error}): write all of it, such as https://example.org/file")
+    })?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("`{}:` is not supported, only http and https", url.scheme()));
     }

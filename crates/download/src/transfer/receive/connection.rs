@@ -20,6 +20,7 @@ use crate::parts::{Flight, Next};
 use crate::range::ByteRange;
 use crate::retry::Backoff;
 use crate::seam;
+use crate::site::Crowd;
 
 /// A reply is looked after this often, also when nothing comes: a server that has collapsed under too many
 /// connections recovers no sooner than the surplus is given up, and sends next to nothing until then.
@@ -229,19 +230,21 @@ impl Receiver<'_> {
         self.attempt.inner.pressure.limit(self.site.connections.limit())
     }
 
-    /// Whether there are too many connections to wait until one has brought its part. From afar so much is on its
-    /// way, and lost with a connection, that only a collapse is worth that.
-    fn is_surplus(&self) -> bool {
+    fn crowd(&self) -> Crowd {
         let connections = &self.site.connections;
         let in_flight = connections.in_flight();
-        let is_pressed = self.attempt.inner.pressure.limit(in_flight) < in_flight;
-        let may_wait = NEAR <= self.asker.round_trip() && !connections.is_recovering();
-        is_pressed || (!may_wait && connections.limit() < in_flight)
+        Crowd {
+            in_flight,
+            limit: connections.limit(),
+            bearable: self.attempt.inner.pressure.limit(in_flight),
+            is_far: NEAR <= self.asker.round_trip(),
+            is_recovering: connections.is_recovering(),
+        }
     }
 
     fn is_better_given_up(&self, shared: &Shared<'_>, flight: Flight) -> bool {
         let parts = shared.parts.lock();
-        if self.is_surplus() {
+        if self.crowd().is_too_large() {
             return parts.is_large(flight);
         }
         parts.is_slow(flight, self.clock.now())
