@@ -101,7 +101,7 @@ impl<'a> Session<'a> {
                 self.output.event("drawn", json!({ "path": path, "detections": detections }));
             }
         };
-        child::run(&request, self.options.timeout, self.interrupt, hear)?;
+        child::run(&request, self.options.timeout(), self.interrupt, hear)?;
         let explained = |reason| Err(child::explained(reason, self.options.memory_limit));
         failure.map_or(Ok(()), explained)
     }
