@@ -1,5 +1,7 @@
 //! What was measured of a model: raw figures, as they come out of the process that measured them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::families::Family;
@@ -127,6 +129,9 @@ pub struct Figures {
     pub failures: Vec<String>,
     /// The families that came to their end.
     pub done: Vec<Family>,
+    /// What the time of a family did not suffice for: how many of its operations.
+    #[serde(default)]
+    pub left_out: BTreeMap<Family, u64>,
 }
 
 impl Figures {

@@ -113,8 +113,12 @@ impl Cases<'_> {
         record.value = Some(100.0 * (tried - failed) as f64 / *tried as f64);
         record.judge(Limit::at_least(80.0));
         if let Some(words) = failures.first() {
-            let before = record.reason.take().map_or_else(String::new, |reason| reason + "; ");
-            record.reason = Some(format!("{before}{failed} failed, the first: {words}"));
+            add_reason(&mut record, &format!("{failed} failed, the first: {words}"));
+        }
+        if !self.figures.left_out.is_empty() {
+            let told = self.figures.left_out.iter().map(|(family, n)| format!("{n} of {family}"));
+            let told = told.collect::<Vec<_>>().join(", ");
+            add_reason(&mut record, &format!("left out for want of time: {told}"));
         }
         record
     }
@@ -277,8 +281,7 @@ impl Cases<'_> {
         record.judge(Limit::at_most(self.targets.real_time_ms));
         let OfPicture { width, height, content, .. } = slowest;
         let which = format!("the slowest is {width} x {height}, {}", content.word());
-        let before = record.reason.take().map_or_else(String::new, |reason| reason + "; ");
-        record.reason = Some(before + &which);
+        add_reason(&mut record, &which);
         self.excuse(&mut record, self.targets.real_time_ms);
         Some(record)
     }
@@ -291,6 +294,12 @@ impl Cases<'_> {
         record.beside.insert("entropy_bits".to_owned(), of.entropy_bits);
         Some(record)
     }
+}
+
+/// Says something more, after what is said already.
+fn add_reason(record: &mut CaseRecord, words: &str) {
+    let before = record.reason.take().map_or_else(String::new, |reason| reason + "; ");
+    record.reason = Some(before + words);
 }
 
 fn totals(samples: &[Sample]) -> Vec<f64> {
@@ -370,6 +379,14 @@ mod tests {
         };
         check(&cleanup(1 << 20), "cleanup", Verdict::Pass);
         check(&cleanup(2 << 20), "cleanup", Verdict::Fail);
+    }
+
+    #[test]
+    fn what_was_left_out_is_told() {
+        let left_out = [(Family::RealTime, 29), (Family::Pictures, 24)].into();
+        let case = check(&Figures { left_out, ..model() }, "operations", Verdict::Pass);
+        let expected = "left out for want of time: 29 of real-time, 24 of pictures";
+        assert_eq!(Some(expected), case.reason.as_deref());
     }
 
     #[test]
