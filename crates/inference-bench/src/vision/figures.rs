@@ -101,6 +101,9 @@ pub struct Figures {
     pub engine: String,
     /// Threads that share the work of an inference.
     pub threads: u64,
+    /// The longer side of what the model takes, in pixels; 0 where that is not known.
+    #[serde(default)]
+    pub side: u64,
     /// Times from the file to a model that can run, in milliseconds.
     pub load_ms: Vec<f64>,
     /// Pictures one at a time, at full HD.

@@ -97,6 +97,7 @@ pub fn measure(
     let described = pipeline.engine().describe();
     session.figures.engine.clone_from(&described.engine);
     session.figures.threads = described.threads as u64;
+    session.figures.side = pipeline.size().0.max(pipeline.size().1) as u64;
     let wanted = Family::ALL.into_iter().filter(|family| plan.families.contains(family));
     for family in wanted {
         session.run(family, &pipeline);
