@@ -118,14 +118,25 @@ impl Letterbox {
             factor.reverse();
             shift.reverse();
         }
-        // From here on all three are in the order of the picture: red first.
+        self.scale(picture, planes, factor, shift);
+        Tensor { dims: vec![1, 3, height, width], values }
+    }
+
+    /// Writes the scaled picture into planes of the frame, red first.
+    fn scale(
+        &self,
+        picture: &Picture,
+        mut planes: [&mut [f32]; 3],
+        factor: [f32; 3],
+        shift: [f32; 3],
+    ) {
         let columns = taps(self.outer.0, self.inner.0);
         let pixels = picture.rgb().as_chunks::<3>().0;
         let row_pixels = self.outer.0 as usize;
         for (row, tap) in taps(self.outer.1, self.inner.1).into_iter().enumerate() {
             let upper = &pixels[tap.low * row_pixels..][..row_pixels];
             let lower = &pixels[tap.high * row_pixels..][..row_pixels];
-            let start = (self.offset.1 + row) * width + self.offset.0;
+            let start = (self.offset.1 + row) * self.frame.0 + self.offset.0;
             let [reds, greens, blues] =
                 planes.each_mut().map(|plane| plane[start..start + self.inner.0].iter_mut());
             for (((red, green), blue), column) in reds.zip(greens).zip(blues).zip(&columns) {
@@ -140,7 +151,6 @@ impl Letterbox {
                 }
             }
         }
-        Tensor { dims: vec![1, 3, height, width], values }
     }
 
     /// Takes a box from the frame back to the picture.

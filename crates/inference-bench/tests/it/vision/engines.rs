@@ -58,7 +58,7 @@ fn both_engines_agree() {
     let few = || vec![("yolo11n", SIDE), ("yolo12n", SIDE), ("yolo11s", SIDE)];
     let all = |_| zoo::MODELS.iter().map(|model| (model.name, zoo::SIZE)).collect();
     for (name, side) in std::env::var_os("ORT_FULL").map_or_else(few, all) {
-        agreement::check(name, side, library.as_ref());
+        eprintln!("{}", agreement::check(name, side, library.as_ref()));
     }
 }
 
