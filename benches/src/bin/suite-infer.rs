@@ -31,12 +31,12 @@ const QUICK: [&str; 3] = ["yolo11n", "yolo11s", "yolo12n"];
 const SMALL: u64 = 64;
 /// The most that may stand around the model, in percent of its time, with pictures in full HD.
 const AROUND_PCT_MAX: f64 = 10.0;
-/// Time of one family in comprehensive mode: a model has eight cases, and 45 seconds.
+/// Time of one family in comprehensive mode: a model has nine cases, and 45 seconds.
 const FAMILY_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The demands: the case of a judged model, the family that measures it, and the seconds that it takes of
 /// each GFLOP of the model.
-const DEMANDS: [(&str, Family, f64, &str); 8] = [
+const DEMANDS: [(&str, Family, f64, &str); 9] = [
     ("load", Family::Load, 0.01, "model loading"),
     ("real_time", Family::RealTime, 0.26, "test_single_inference_real_time_performance"),
     (
@@ -45,6 +45,7 @@ const DEMANDS: [(&str, Family, f64, &str); 8] = [
         0.26,
         "test_single_inference_real_time_performance",
     ),
+    ("pictures", Family::Pictures, 0.14, "image sizes and content"),
     ("throughput", Family::Batch, 0.16, "batch processing"),
     ("memory", Family::Memory, 0.08, "memory per inference"),
     ("concurrent", Family::Concurrent, 0.2, "concurrent load"),
@@ -118,6 +119,7 @@ fn plan(context: &Context, family: Family) -> Plan {
     }
     if context.mode == Mode::Pair {
         (plan.singles, plan.batch, plan.at_once, plan.repeats) = (2, 2, 2, 5);
+        plan.pictures.truncate(2);
     }
     plan
 }

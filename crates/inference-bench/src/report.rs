@@ -17,7 +17,7 @@ use crate::case::CaseRecord;
 use crate::machine::Fingerprint;
 use crate::verdict::Verdict;
 
-pub use plot::{Axis, Drawing, HeatRow, Plot, Series};
+pub use plot::{Axis, BarRow, Drawing, HeatRow, Plot, Series};
 pub use summary::{Rates, Run, Summary};
 
 /// The form of `report.json` that this version writes; `schema/report.schema.json` describes it.

@@ -3,6 +3,7 @@
 //! Plots are boxes placed in percent of their row, not pictures: they fit a phone and a desk alike, take
 //! the reader's colors, and their words stay words. That is why no plotting library draws them.
 
+mod bars;
 mod plots;
 mod strip;
 

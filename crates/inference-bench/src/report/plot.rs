@@ -43,6 +43,15 @@ pub struct HeatRow {
     pub values: Vec<Option<f64>>,
 }
 
+/// A bar whose parts lie end to end.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct BarRow {
+    /// What it is.
+    pub name: String,
+    /// How long each part is, from 0 on.
+    pub values: Vec<f64>,
+}
+
 /// What a plot shows.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -56,6 +65,15 @@ pub enum Drawing {
         y: Axis,
         /// At most four of them: more cannot be told apart.
         series: Vec<Series>,
+    },
+    /// Bars below each other.
+    Bars {
+        /// Across, from 0.
+        x: Axis,
+        /// What the parts of each bar are, at most four of them.
+        parts: Vec<String>,
+        /// The bars.
+        rows: Vec<BarRow>,
     },
     /// Rows of cells, the darker the larger.
     Heat {
@@ -102,6 +120,7 @@ impl Plot {
     pub fn is_empty(&self) -> bool {
         match &self.drawing {
             Drawing::Lines { series, .. } => series.iter().all(|series| series.points.len() < 2),
+            Drawing::Bars { rows, .. } => rows.iter().all(|row| row.values.is_empty()),
             Drawing::Heat { rows, .. } => {
                 rows.iter().all(|row| row.values.iter().all(Option::is_none))
             }

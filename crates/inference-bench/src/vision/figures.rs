@@ -1,5 +1,7 @@
 //! What was measured of a model: raw figures, as they come out of the process that measured them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::families::Family;
@@ -99,6 +101,9 @@ pub struct Figures {
     pub engine: String,
     /// Threads that share the work of an inference.
     pub threads: u64,
+    /// The longer side of what the model takes, in pixels; 0 where that is not known.
+    #[serde(default)]
+    pub side: u64,
     /// Times from the file to a model that can run, in milliseconds.
     pub load_ms: Vec<f64>,
     /// Pictures one at a time, at full HD.
@@ -127,6 +132,9 @@ pub struct Figures {
     pub failures: Vec<String>,
     /// The families that came to their end.
     pub done: Vec<Family>,
+    /// What the time of a family did not suffice for: how many of its operations.
+    #[serde(default)]
+    pub left_out: BTreeMap<Family, u64>,
 }
 
 impl Figures {

@@ -97,6 +97,7 @@ pub fn measure(
     let described = pipeline.engine().describe();
     session.figures.engine.clone_from(&described.engine);
     session.figures.threads = described.threads as u64;
+    session.figures.side = pipeline.size().0.max(pipeline.size().1) as u64;
     let wanted = Family::ALL.into_iter().filter(|family| plan.families.contains(family));
     for family in wanted {
         session.run(family, &pipeline);
@@ -156,6 +157,7 @@ impl Session<'_> {
         let begin = Instant::now();
         for done in 0..times {
             if self.plan.family_time_max < begin.elapsed() {
+                self.figures.left_out.insert(family, times - done);
                 return done;
             }
             work(self, done);
@@ -213,22 +215,22 @@ impl Session<'_> {
     }
 
     fn pictures(&mut self, pipeline: &Pipeline) {
-        let (of_each, kinds) = (self.plan.of_each, self.plan.pictures.clone());
-        let planned = of_each * kinds.len() as u64;
-        let mut of: Option<OfPicture> = None;
+        let kinds = self.plan.pictures.clone();
+        let planned = self.plan.of_each * kinds.len() as u64;
+        // Round by round: should the time be over before, no kind is missing for the sake of another.
         self.repeat(Family::Pictures, planned, |session, number| {
-            let (width, height, content) = kinds[(number / of_each) as usize];
+            let at = number as usize % kinds.len();
+            let (width, height, content) = kinds[at];
             let picture = session.picture((width, height), content, number);
-            if number % of_each == 0 {
-                session.figures.pictures.extend(of.take());
-                let entropy_bits = picture.entropy_bits();
-                of = Some(OfPicture { width, height, content, entropy_bits, samples: Vec::new() });
+            if session.figures.pictures.len() <= at {
+                let (entropy_bits, samples) = (picture.entropy_bits(), Vec::new());
+                let of = OfPicture { width, height, content, entropy_bits, samples };
+                session.figures.pictures.push(of);
             }
-            if let (Some(seen), Some(of)) = (session.see(pipeline, &picture), &mut of) {
-                of.samples.push(sample(&seen.stages));
+            if let Some(seen) = session.see(pipeline, &picture) {
+                session.figures.pictures[at].samples.push(sample(&seen.stages));
             }
         });
-        self.figures.pictures.extend(of);
     }
 
     fn batch(&mut self, pipeline: &Pipeline) {
@@ -254,22 +256,25 @@ impl Session<'_> {
             (number < planned && begin.elapsed() <= family_time_max).then_some(number as usize)
         };
         let (sender, answers) = mpsc::channel();
-        let mut seen = 0;
+        let (mut seen, mut looks) = (0, 0);
         thread::scope(|scope| {
             for _ in 0..self.plan.threads.max(1) {
                 let sender = sender.clone();
                 scope.spawn(move || {
-                    let mut looks = iter::from_fn(turns)
+                    let mut taken = iter::from_fn(turns)
                         .map(|number| pipeline.see(&pictures[number % pictures.len()]));
-                    looks.try_for_each(|look| sender.send(look))
+                    taken.try_for_each(|look| sender.send(look))
                 });
             }
             drop(sender);
-            for (number, answer) in (1..).zip(answers) {
-                seen += u64::from(self.figures.count(answer).is_some());
-                self.observer.step(Step { family: Family::Batch, done: number, planned });
+            for answer in answers {
+                (seen, looks) = (seen + u64::from(self.figures.count(answer).is_some()), looks + 1);
+                self.observer.step(Step { family: Family::Batch, done: looks, planned });
             }
         });
+        if looks < planned {
+            self.figures.left_out.insert(Family::Batch, planned - looks);
+        }
         seen
     }
 

@@ -100,8 +100,13 @@ impl Plan {
     pub fn new(mode: Mode) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let of_sizes = |contents: &[Content]| {
-            SIZES.iter().flat_map(|&(w, h)| contents.iter().map(move |&c| (w, h, c))).collect()
+            let kinds = SIZES.iter().flat_map(|&(w, h)| contents.iter().map(move |&c| (w, h, c)));
+            kinds.collect::<Vec<_>>()
         };
+        // All sizes with one content, and one size with the others.
+        let others =
+            [Content::Simple, Content::Complex].map(|content| (SINGLE.0, SINGLE.1, content));
+        let few = [of_sizes(&[Content::Medium]), others.to_vec()].concat();
         let quick = Self {
             families: Family::ALL.to_vec(),
             loads: 3,
@@ -114,7 +119,7 @@ impl Plan {
             repeats: 50,
             cycles: 5,
             of_each: 1,
-            pictures: of_sizes(&[Content::Medium]),
+            pictures: few,
             family_time_max: Duration::from_secs(10),
             threads,
             fault: None,

@@ -7,8 +7,7 @@ use crate::report::Recommendation;
 use crate::stats::{median, slope};
 
 const MIB: f64 = (1 << 20) as f64;
-/// The side that models of the zoo take, in pixels, and the step of sides that they can take.
-const SIDE: f64 = 640.0;
+/// The step of sides that models can take, in pixels.
 const SIDE_STEP: f64 = 32.0;
 
 /// Says what to do about each target that a model misses, the most urgent first: what breaks, then what
@@ -99,7 +98,8 @@ impl Advisor<'_> {
         } else {
             // Work grows with the square of the side.
             let left = (limit - (total - inference)).max(0.0);
-            let side = (SIDE * (left / inference).sqrt() / SIDE_STEP).floor() * SIDE_STEP;
+            let now = self.figures.side as f64;
+            let side = (now * (left / inference).sqrt() / SIDE_STEP).floor() * SIDE_STEP;
             let smaller = if SIDE_STEP <= side {
                 format!("pictures of {side} pixels a side would fit in it, or ")
             } else {
@@ -176,7 +176,7 @@ mod tests {
         figures.facts.name = "model".to_owned();
         figures.facts.variant = Some(Variant::Nano);
         figures.engine = "rten".to_owned();
-        figures.threads = 2;
+        (figures.threads, figures.side) = (2, 640);
         figures
     }
 
@@ -206,6 +206,8 @@ mod tests {
     fn different_numbers_give_different_advice() {
         let slow = Figures { single: of(100.0, 3900.0), ..model() };
         check(&slow, "real_time", (4000.0, 2000.0), "pictures of 416 pixels");
+        let unknown = Figures { side: 0, ..slow };
+        check(&unknown, "real_time", (4000.0, 2000.0), "takes 3900 ms: take a smaller variant");
         let around = Figures { single: of(3000.0, 1000.0), ..model() };
         check(&around, "real_time", (4000.0, 2000.0), "around the model");
         let live_bytes = (0..50).map(|k| 1000 + 64 * k).collect();

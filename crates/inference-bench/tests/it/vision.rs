@@ -1,5 +1,7 @@
 //! Models that see: engines, the program, and what goes wrong.
 
+#[cfg(feature = "ort")]
+mod agreement;
 mod engines;
 mod hostile;
 mod program;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::super::escape::xml as escape;
 use super::super::plot::{Axis, Drawing, HeatRow, Plot, Series};
+use super::bars;
 use crate::gate::short;
 
 /// The classes of lines; colors and dashes tell them apart.
@@ -18,6 +19,7 @@ pub(super) fn render(page: &mut String, plots: &[Plot]) {
         let _ = write!(page, "<figure>\n<figcaption>{}</figcaption>\n", escape(&plot.title));
         match &plot.drawing {
             Drawing::Lines { x, y, series } => lines(page, x, y, series),
+            Drawing::Bars { x, parts, rows } => bars::render(page, x, parts, rows),
             Drawing::Heat { x, from, to, value, light, dark, rows } => {
                 // Cells fill the whole width: the marks must not begin at 0 where they do not.
                 let scale = Scale { low: *from, high: to.max(from + 1e-9), logarithmic: false };
@@ -30,7 +32,7 @@ pub(super) fn render(page: &mut String, plots: &[Plot]) {
 }
 
 /// From values to percent of an axis.
-struct Scale {
+pub(super) struct Scale {
     low: f64,
     high: f64,
     logarithmic: bool,
@@ -57,7 +59,12 @@ impl Scale {
         Self { low, high, logarithmic }
     }
 
-    fn percent(&self, value: f64) -> f64 {
+    /// Equal steps from 0 to `high`.
+    pub(super) fn from_zero(high: f64) -> Self {
+        Self { low: 0.0, high: if 0.0 < high { high } else { 1.0 }, logarithmic: false }
+    }
+
+    pub(super) fn percent(&self, value: f64) -> f64 {
         let place = if self.logarithmic { value.max(1e-300).log10() } else { value };
         (100.0 * (place - self.low) / (self.high - self.low)).clamp(0.0, 100.0)
     }
@@ -67,7 +74,7 @@ impl Scale {
     }
 
     /// Round values within the scale, at most five or six of them.
-    fn ticks(&self) -> Vec<f64> {
+    pub(super) fn ticks(&self) -> Vec<f64> {
         if !self.logarithmic {
             return round_steps(self.low, self.high);
         }

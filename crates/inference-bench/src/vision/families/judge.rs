@@ -74,6 +74,7 @@ impl Cases<'_> {
         cases.extend(self.concurrent());
         cases.extend(self.figures.growth.as_ref().and_then(|growth| self.leak(growth)));
         cases.extend(self.cleanup());
+        cases.extend(self.pictures());
         cases.extend(self.figures.pictures.iter().filter_map(|of| self.picture(of)));
         cases
     }
@@ -112,8 +113,12 @@ impl Cases<'_> {
         record.value = Some(100.0 * (tried - failed) as f64 / *tried as f64);
         record.judge(Limit::at_least(80.0));
         if let Some(words) = failures.first() {
-            let before = record.reason.take().map_or_else(String::new, |reason| reason + "; ");
-            record.reason = Some(format!("{before}{failed} failed, the first: {words}"));
+            add_reason(&mut record, &format!("{failed} failed, the first: {words}"));
+        }
+        if !self.figures.left_out.is_empty() {
+            let told = self.figures.left_out.iter().map(|(family, n)| format!("{n} of {family}"));
+            let told = told.collect::<Vec<_>>().join(", ");
+            add_reason(&mut record, &format!("left out for want of time: {told}"));
         }
         record
     }
@@ -129,7 +134,7 @@ impl Cases<'_> {
 
     fn real_time(&self) -> Vec<CaseRecord> {
         let samples = &self.figures.single;
-        let totals: Vec<f64> = samples.iter().map(Sample::total_ms).collect();
+        let totals = totals(samples);
         let what = ("real_time", "ms", "test_single_inference_real_time_performance");
         let Some(mut record) = self.spread(what, &totals) else { return Vec::new() };
         record.real_time = true;
@@ -264,8 +269,25 @@ impl Cases<'_> {
         Some(record)
     }
 
+    /// The slowest of all sizes, shapes and contents: each is a single picture, and has the time of one.
+    fn pictures(&self) -> Option<CaseRecord> {
+        let timed = self.figures.pictures.iter().filter(|of| !of.samples.is_empty());
+        let typical = timed.map(|of| (median(&totals(&of.samples)), of));
+        let (ms, slowest) = typical.clone().max_by(|a, b| a.0.total_cmp(&b.0))?;
+        let mut record = self.case("pictures", "ms", "Image Sizes and Complexity");
+        (record.n, record.value) = (typical.clone().count() as u64, Some(ms));
+        let fastest = typical.map(|(ms, _)| ms).fold(ms, f64::min);
+        record.beside.insert("fastest".to_owned(), fastest);
+        record.judge(Limit::at_most(self.targets.real_time_ms));
+        let OfPicture { width, height, content, .. } = slowest;
+        let which = format!("the slowest is {width} x {height}, {}", content.word());
+        add_reason(&mut record, &which);
+        self.excuse(&mut record, self.targets.real_time_ms);
+        Some(record)
+    }
+
     fn picture(&self, of: &OfPicture) -> Option<CaseRecord> {
-        let totals: Vec<f64> = of.samples.iter().map(Sample::total_ms).collect();
+        let totals = totals(&of.samples);
         let name = format!("picture/{}x{}/{}", of.width, of.height, of.content.word());
         let mut record = self.spread((&name, "ms", "Image Sizes and Complexity"), &totals)?;
         record.beside.extend(stages(&of.samples));
@@ -274,15 +296,25 @@ impl Cases<'_> {
     }
 }
 
+/// Says something more, after what is said already.
+fn add_reason(record: &mut CaseRecord, words: &str) {
+    let before = record.reason.take().map_or_else(String::new, |reason| reason + "; ");
+    record.reason = Some(before + words);
+}
+
+fn totals(samples: &[Sample]) -> Vec<f64> {
+    samples.iter().map(Sample::total_ms).collect()
+}
+
 /// The medians of all stages.
 fn stages(samples: &[Sample]) -> [(String, f64); 3] {
     let of = |name: &str, part: fn(&Sample) -> f64| {
         (name.to_owned(), median(&samples.iter().map(part).collect::<Vec<_>>()))
     };
     [
-        of("before_ms", |sample| sample.before_ms),
-        of("inference_ms", |sample| sample.inference_ms),
-        of("after_ms", |sample| sample.after_ms),
+        of("before", |sample| sample.before_ms),
+        of("inference", |sample| sample.inference_ms),
+        of("after", |sample| sample.after_ms),
     ]
 }
 
@@ -298,6 +330,7 @@ impl Figures {
 mod tests {
     use super::*;
     use crate::vision::figures::{Batch, Cleanup};
+    use crate::vision::picture::Content;
     use crate::vision::zoo::Variant;
 
     fn model() -> Figures {
@@ -349,6 +382,14 @@ mod tests {
     }
 
     #[test]
+    fn what_was_left_out_is_told() {
+        let left_out = [(Family::RealTime, 29), (Family::Pictures, 24)].into();
+        let case = check(&Figures { left_out, ..model() }, "operations", Verdict::Pass);
+        let expected = "left out for want of time: 29 of real-time, 24 of pictures";
+        assert_eq!(Some(expected), case.reason.as_deref());
+    }
+
+    #[test]
     fn variants_without_a_number_are_reported() {
         let mut figures = Figures { load_ms: vec![9e9], ..model() };
         figures.facts.variant = None;
@@ -356,6 +397,23 @@ mod tests {
         figures.batch = Some(Batch { pictures: 1, wall_ms: 9e9, peak_bytes: None });
         figures.facts.variant = Some(Variant::Medium);
         check(&figures, "throughput", Verdict::Reported);
+    }
+
+    #[test]
+    fn the_slowest_picture_of_any_kind_has_the_time_of_one() {
+        let of = |width, ms| OfPicture {
+            width,
+            height: 40,
+            content: Content::Medium,
+            entropy_bits: 5.0,
+            samples: single(ms),
+        };
+        let all =
+            |ms| Figures { pictures: vec![of(64, 20.0), of(4000, ms), of(9, 1.0)], ..model() };
+        let case = check(&all(1999.0), "pictures", Verdict::Pass);
+        assert_eq!((3, Some("the slowest is 4000 x 40, medium")), (case.n, case.reason.as_deref()));
+        let case = check(&all(2001.0), "pictures", Verdict::Fail);
+        assert!(case.reason.unwrap().ends_with("; the slowest is 4000 x 40, medium"));
     }
 
     fn leak(live: impl Fn(u64) -> u64, resident: impl Fn(u64) -> u64) -> Figures {

@@ -107,30 +107,50 @@ impl Letterbox {
             let pad = PAD * preparation.factor[color] + preparation.shift[color];
             values.resize(values.len() + width * height, pad);
         }
-        let columns = taps(self.outer.0, self.inner.0);
-        let rows = taps(self.outer.1, self.inner.1);
-        let row_bytes = 3 * self.outer.0 as usize;
-        let plane_of = |channel: usize| match preparation.order {
-            Order::Rgb => channel,
-            Order::Bgr => 2 - channel,
+        let mut planes = {
+            let (first, rest) = values.split_at_mut(width * height);
+            let (second, third) = rest.split_at_mut(width * height);
+            [first, second, third]
         };
-        for (row, tap) in rows.iter().enumerate() {
-            let upper = &picture.rgb()[tap.low * row_bytes..][..row_bytes];
-            let lower = &picture.rgb()[tap.high * row_bytes..][..row_bytes];
-            for channel in 0..3 {
-                let plane = plane_of(channel);
-                let start = (plane * height + self.offset.1 + row) * width + self.offset.0;
-                let line = &mut values[start..start + self.inner.0];
-                let (factor, shift) = (preparation.factor[plane], preparation.shift[plane]);
-                for (value, column) in line.iter_mut().zip(&columns) {
-                    let (low, high) = (3 * column.low + channel, 3 * column.high + channel);
-                    let above = column.mix(upper[low], upper[high]);
-                    let below = column.mix(lower[low], lower[high]);
-                    *value = (above + (below - above) * tap.share) * factor + shift;
+        let (mut factor, mut shift) = (preparation.factor, preparation.shift);
+        if preparation.order == Order::Bgr {
+            planes.reverse();
+            factor.reverse();
+            shift.reverse();
+        }
+        self.scale(picture, planes, factor, shift);
+        Tensor { dims: vec![1, 3, height, width], values }
+    }
+
+    /// Writes the scaled picture into planes of the frame, red first.
+    fn scale(
+        &self,
+        picture: &Picture,
+        mut planes: [&mut [f32]; 3],
+        factor: [f32; 3],
+        shift: [f32; 3],
+    ) {
+        let columns = taps(self.outer.0, self.inner.0);
+        let pixels = picture.rgb().as_chunks::<3>().0;
+        let row_pixels = self.outer.0 as usize;
+        for (row, tap) in taps(self.outer.1, self.inner.1).into_iter().enumerate() {
+            let upper = &pixels[tap.low * row_pixels..][..row_pixels];
+            let lower = &pixels[tap.high * row_pixels..][..row_pixels];
+            let start = (self.offset.1 + row) * self.frame.0 + self.offset.0;
+            let [reds, greens, blues] =
+                planes.each_mut().map(|plane| plane[start..start + self.inner.0].iter_mut());
+            for (((red, green), blue), column) in reds.zip(greens).zip(blues).zip(&columns) {
+                let (low, high) = (column.low, column.high);
+                let corners = [upper[low], upper[high], lower[low], lower[high]];
+                for (color, value) in [red, green, blue].into_iter().enumerate() {
+                    let [above, above_right, below, below_right] =
+                        corners.map(|pixel| pixel[color]);
+                    let above = column.mix(above, above_right);
+                    let below = column.mix(below, below_right);
+                    *value = (above + (below - above) * tap.share) * factor[color] + shift[color];
                 }
             }
         }
-        Tensor { dims: vec![1, 3, height, width], values }
     }
 
     /// Takes a box from the frame back to the picture.

@@ -4,6 +4,8 @@ use inference_bench::vision::engine::RtenEngine;
 use inference_bench::vision::picture::{Content, Picture};
 use inference_bench::vision::pipeline::{Layout, Pipeline};
 
+#[cfg(feature = "ort")]
+use super::agreement;
 use super::{SIDE, generate};
 
 /// Activations through all layers stay finite and of a size: the output of a model whose weights are drawn
@@ -42,33 +44,21 @@ fn the_same_picture_gives_the_same_boxes_on_any_number_of_threads() {
     }
 }
 
-/// Where `ORT_LIB` names the library of ONNX Runtime, both engines have to agree on every value.
+/// Where `ORT_LIB` names the library of ONNX Runtime, both engines have to agree on every value. With
+/// `ORT_FULL=1` besides, on all models at the size that they are published for: two minutes, and 2 GiB.
 #[cfg(feature = "ort")]
 #[test]
 fn both_engines_agree() {
-    use inference_bench::vision::engine::{Engine, OrtEngine};
+    use inference_bench::vision::zoo;
 
     let Some(library) = std::env::var_os("ORT_LIB") else {
         eprintln!("skipped: ORT_LIB names no library of ONNX Runtime");
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["yolo11n", "yolo12n", "yolo11s"] {
-        let file = generate(&folder, name, SIDE);
-        let ours = RtenEngine::load(&file, 2).unwrap();
-        let theirs = OrtEngine::load(&file, library.as_ref(), 2).unwrap();
-        assert_eq!(ours.describe().inputs, theirs.describe().inputs);
-        let picture = Picture::generate(300, 200, Content::Complex, 5);
-        let input = Pipeline::new(Box::new(ours), 640).unwrap().prepare(&picture);
-        let ours = RtenEngine::load(&file, 2).unwrap();
-        let (ours, theirs) = (ours.infer(&input).unwrap(), theirs.infer(&input).unwrap());
-        assert_eq!(ours[0].dims, theirs[0].dims);
-        let off = ours[0].values.iter().zip(&theirs[0].values).map(|(a, b)| {
-            // Boxes are pixels, scores are shares.
-            (a - b).abs() / a.abs().max(1.0)
-        });
-        let off = off.fold(0.0, f32::max);
-        assert!(off < 1e-3, "{name}: {off}");
+    let few = || vec![("yolo11n", SIDE), ("yolo12n", SIDE), ("yolo11s", SIDE)];
+    let all = |_| zoo::MODELS.iter().map(|model| (model.name, zoo::SIZE)).collect();
+    for (name, side) in std::env::var_os("ORT_FULL").map_or_else(few, all) {
+        eprintln!("{}", agreement::check(name, side, library.as_ref()));
     }
 }
 

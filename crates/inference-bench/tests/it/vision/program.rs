@@ -39,6 +39,7 @@ fn a_model_that_meets_its_targets_passes_and_tells_all_families() {
     let told = check(&["--targets", &targets, "-o", text(&report)], 0, "verdict: pass", &names);
     assert!(told.contains("batch: 8 of 8"), "{told}");
     let read = |name: &str| std::fs::read_to_string(report.join(name)).unwrap();
+    crate::schema::check_text(&read("report.json"));
     let json: Value = serde_json::from_str(&read("report.json")).unwrap();
     for key in ["summary", "performance_targets", "results_by_model", "recommendations"] {
         assert!(!json[key].is_null(), "{key}");

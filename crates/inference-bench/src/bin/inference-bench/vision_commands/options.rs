@@ -8,6 +8,10 @@ use inference_bench::vision::{Facts, Family, Fault, Targets};
 
 /// What quick mode measures unless told otherwise.
 const QUICK: [&str; 3] = ["yolo11n", "yolo11s", "yolo12n"];
+/// How long one model may take unless told otherwise.
+const TIMEOUT: Duration = Duration::from_secs(600);
+/// The same where each of eight families may take half an hour.
+const STRESS_TIMEOUT: Duration = Duration::from_secs(8 * 1800);
 /// Models that one run may measure.
 const MODELS_MAX: usize = 64;
 
@@ -47,9 +51,9 @@ pub(crate) struct Options {
     /// Threads that share the work of one inference; all cores unless given.
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
-    /// How long one model may take, loading and all.
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration)]
-    pub(crate) timeout: Duration,
+    /// How long one model may take, loading and all: 10m unless given, 4h with `--mode stress`.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
     /// The memory that the process of one model may have: 512MiB.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) memory_limit: Option<u64>,
@@ -158,6 +162,12 @@ impl Options {
         let zoo = &MODELS[0];
         zoo.graph(self.size, 0, zoo::Normalization::Fused).map_err(|error| error.to_string())?;
         Ok(Asked { models: self.models()?, targets: self.targets()? })
+    }
+
+    /// How long one model may take, loading and all.
+    pub(crate) fn timeout(&self) -> Duration {
+        let usual = if self.mode == ModeName::Stress { STRESS_TIMEOUT } else { TIMEOUT };
+        self.timeout.unwrap_or(usual)
     }
 
     fn check_engine(&self) -> Result<(), String> {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use inference_bench::report::{Environment, Rates, Report};
 use inference_bench::vision::zoo::Normalization;
-use inference_bench::vision::{Figures, Judged, judge, recommend};
+use inference_bench::vision::{Figures, Judged, judge, plots, recommend};
 use inference_bench::{Verdict, process};
 use serde_json::json;
 
@@ -101,7 +101,7 @@ impl<'a> Session<'a> {
                 self.output.event("drawn", json!({ "path": path, "detections": detections }));
             }
         };
-        child::run(&request, self.options.timeout, self.interrupt, hear)?;
+        child::run(&request, self.options.timeout(), self.interrupt, hear)?;
         let explained = |reason| Err(child::explained(reason, self.options.memory_limit));
         failure.map_or(Ok(()), explained)
     }
@@ -158,6 +158,7 @@ impl<'a> Session<'a> {
             let results = json!(figures);
             report.results_by_model.insert(figures.facts.name.clone(), results);
         }
+        plots(&self.figures).into_iter().for_each(|plot| report.add_plot("vision", plot));
         if let Some(path) = &self.options.baseline
             && let Err(reason) = compare(&mut report, path)
         {
