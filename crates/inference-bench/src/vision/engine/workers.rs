@@ -2,7 +2,7 @@
 //!
 //! To share one picture costs: what is not split leaves threads idle, and each operator waits for its
 //! slowest part. Where there are enough pictures for all, nothing need be shared: on two cores, two
-//! callers of YOLO11n get a sixth more pictures a second this way.
+//! callers of `YOLO11n` get a sixth more pictures a second this way.
 
 use std::sync::Arc;
 
