@@ -45,7 +45,7 @@ pub fn cases() -> Vec<Case> {
         gap(1000, 100.0),
         Case::new("instrument/events", SEED, 2.3, events),
         Case::new("instrument/send_lag", SEED, 1.6, send_lag),
-        Case::new("instrument/memory", SEED, 6.5, memory),
+        Case::new("instrument/memory", SEED, 3.5, memory),
     ]
 }
 
@@ -196,7 +196,11 @@ fn send_lag(context: &Context) -> CaseRecord {
 /// What each of many streams at once adds to the peak memory of their client, in bytes.
 fn memory(context: &Context) -> CaseRecord {
     let files = raise_open_files().expect("limits can be read");
-    let wanted = if context.mode == Mode::Pair { 200 } else { 10_000 };
+    let wanted = match context.mode {
+        Mode::Pair => 200,
+        Mode::Quick => 3000,
+        Mode::Comprehensive | Mode::Stress => 10_000,
+    };
     // Connections that close still have their file.
     let room = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(100);
     let streams = room.min(wanted);

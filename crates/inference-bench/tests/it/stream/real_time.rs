@@ -246,11 +246,8 @@ fn md1_knee(share: f64, wait: f64) -> f64 {
 #[test]
 fn the_knee_of_a_live_queue_is_found() {
     let (service, services, share_min) = (2 * MS, 4.0, 0.9);
-    let source = Source::start(EmitterOptions {
-        service: Some(service),
-        interval: MS,
-        ..EmitterOptions::default()
-    });
+    let source =
+        Source::start(EmitterOptions { service: Some(service), ..EmitterOptions::default() });
     let truth = md1_knee(share_min, services) / service.as_secs_f64();
     // The wait, the service, and 100 µs for the way there and back.
     let goals = Goals { ttft_ms: Some(10.1), ..Goals::default() };
