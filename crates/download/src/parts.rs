@@ -132,6 +132,17 @@ impl Parts {
         }
     }
 
+    /// Begins the part whose reply is here already, however far ahead of the hash it is; `None` when its
+    /// bytes are here.
+    pub fn first(&mut self, range: ByteRange, now: Duration) -> Option<Flight> {
+        if self.ledger.contains(range) {
+            return None;
+        }
+        self.arrivals.begin(now);
+        self.alone.begin(now);
+        Some(self.begin(range, 0, now))
+    }
+
     /// Draws work for a connection.
     pub fn next(&mut self, now: Duration) -> Next {
         if self.ledger.is_whole(self.total) {
@@ -250,13 +261,18 @@ impl Parts {
     }
 
     fn fetch(&mut self, at: u64, end: u64, repeats: u8, now: Duration) -> Next {
-        let flight = Flight(self.next_flight);
-        self.next_flight += 1;
-        let part = InFlight { at, end, started: now, received: 0, repeats, hedged: false };
-        self.flights.insert(flight, part);
         let range =
             ByteRange::new(at, end).expect("parts are drawn from gaps, which are not empty");
-        Next::Fetch { flight, range }
+        Next::Fetch { flight: self.begin(range, repeats, now), range }
+    }
+
+    fn begin(&mut self, range: ByteRange, repeats: u8, now: Duration) -> Flight {
+        let flight = Flight(self.next_flight);
+        self.next_flight += 1;
+        let (at, end) = (range.start(), range.end());
+        let part = InFlight { at, end, started: now, received: 0, repeats, hedged: false };
+        self.flights.insert(flight, part);
+        flight
     }
 
     /// The size of a fresh part that begins at `start`: smaller towards the end, so that all parts end at

@@ -49,6 +49,20 @@ fn parts_are_drawn_in_order_and_within_the_lag() {
 }
 
 #[test]
+fn a_reply_that_is_here_is_taken_however_far_behind_the_hash_is() {
+    let mut here = Ledger::default();
+    here.add(ByteRange::new(0, 50).unwrap());
+    let mut parts = begun(Parts::new(100, here, 0, options()));
+    assert_eq!(Next::Wait, parts.next(SECOND), "nothing is hashed yet");
+    let first = parts.first(ByteRange::new(50, 60).unwrap(), SECOND).unwrap();
+    assert_eq!(ByteRange::new(50, 60), parts.position(first));
+    assert!(parts.arrived(first, 10, SECOND).done);
+    assert_eq!(None, parts.first(ByteRange::new(50, 60).unwrap(), SECOND), "it is here");
+    parts.hashed(60);
+    fetch(&mut parts, 60, 70);
+}
+
+#[test]
 fn while_the_hash_is_behind_two_parts_feed_it() {
     let options = PartsOptions { backlog_bytes: 10, lag_bytes: 100, ..options() };
     let mut parts = begun(Parts::new(100, Ledger::default(), 0, options));

@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind};
 use crate::hasher::{Hasher, Progress};
 use crate::job::{FetchOptions, Tell};
 use crate::journal::Journal;
-use crate::parts::{Flight, NEAR, Next, Parts, PartsOptions};
+use crate::parts::{Flight, NEAR, Parts, PartsOptions};
 use crate::range::ByteRange;
 use crate::seam::Clock;
 use crate::site::Site;
@@ -202,7 +202,7 @@ impl<'a> Receiver<'a> {
         let Start { writer, ledger, hash } = start;
         let Opened { total, first } = opened;
         let (window, first) = self.with_window(total, first).await?;
-        let options = self.parts_options(first.as_ref());
+        let options = self.parts_options();
         let plan = Parts::new(total.unwrap_or(u64::MAX), ledger.clone(), hash.0, options);
         let news = Arc::new(News::new(hash.clone()));
         let told = {
@@ -287,13 +287,10 @@ impl<'a> Receiver<'a> {
         sizes.find_map(|bytes| budget.try_reserve(bytes + CONNECTION_BYTES).ok())
     }
 
-    /// A whole reply is one part, whatever its size.
-    fn parts_options(&self, first: Option<&First>) -> PartsOptions {
-        let first_bytes = first.map_or(0, |first| first.range.len());
+    fn parts_options(&self) -> PartsOptions {
         let part_bytes = self.options.part_bytes.unwrap_or(PART_BYTES_MIN);
         let part_bytes_min = (part_bytes / 16).clamp(1, 64 << 10);
         let lag_bytes = self.lag_bytes().max(2 * part_bytes);
-        let part_bytes = part_bytes.max(first_bytes);
         let may_hedge = self.attempt.limiter.is_none();
         let backlog_bytes = BACKLOG_BYTES;
         PartsOptions { part_bytes, part_bytes_min, lag_bytes, backlog_bytes, may_hedge }
@@ -328,17 +325,13 @@ impl<'a> Receiver<'a> {
 
     async fn connections(&self, shared: &Shared<'_>, first: Option<First>) -> Result<(), Stopped> {
         let Some(First { range, body, permit, .. }) = first else { return Ok(()) };
-        let mut first = None;
-        {
+        // Let go of at once if nothing is to be had from it: a permit that nobody uses may be the last one.
+        let mut first = {
             let mut parts = shared.parts.lock();
-            // The reply that is here already becomes the first part that is drawn.
-            if let Next::Fetch { flight, range: drawn } = parts.next(self.clock.now())
-                && drawn.start() == range.start()
-            {
-                first = Some((flight, body, permit));
-            }
+            let flight = parts.first(range, self.clock.now());
             self.fit_parts(&mut parts);
-        }
+            flight.map(|flight| (flight, body, permit))
+        };
         let has_whole = range.start() == 0 && range.end() == shared.total.unwrap_or(u64::MAX);
         let n_connections = if has_whole { 1 } else { self.options.connections_max.max(1) };
         let connections: FuturesUnordered<_> =

@@ -1,5 +1,6 @@
 //! Going on where an earlier attempt ended.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use download::{ErrorKind, How};
@@ -52,21 +53,47 @@ fn another_number_of_connections_changes_nothing() {
     assert_eq!((Some(true), How::Resumed), (world.is_right(), fetched.how));
 }
 
+/// More than the lag is here and none of it is hashed, as after a kill before the hash was claimed: the first
+/// answer is used, and nothing holds its connection for ever.
+#[test]
+fn what_is_here_may_be_far_ahead_of_the_hash() {
+    let size = 20 << 20;
+    let world = World::of_size(size, &["status=404#74.."]);
+    let one = download::FetchOptions { connections_max: 1, ..options() };
+    fetch(&world.job(true), &one, |_| ()).unwrap_err();
+    was_touched(&part_of(&world));
+    let brought = world.origin.stats().sent_bytes;
+    assert!((16 << 20) < brought, "{brought} B are no more than the lag");
+    world.origin.update(|settings| settings.faults.clear());
+    let fetched = fetch(&world.job(true), &one, |_| ()).unwrap();
+    assert_eq!((Some(true), How::Resumed), (world.is_right(), fetched.how));
+    let repeated = world.origin.stats().sent_bytes - size;
+    assert!(repeated < 1024, "{repeated} B more than the file and a refusal have");
+}
+
+fn part_of(world: &World) -> PathBuf {
+    let names = world.names();
+    let part = names.iter().find(|name| name.ends_with(".part")).unwrap();
+    world.target().with_file_name(part)
+}
+
+/// As by a hand that needs longer than the file system's clock ticks: what was hashed is not trusted.
+fn was_touched(part: &Path) {
+    let later = SystemTime::now() + Duration::from_secs(10);
+    std::fs::File::options().write(true).open(part).unwrap().set_modified(later).unwrap();
+}
+
 /// The seed of all corruption: a journal that speaks of bytes that are not there.
 #[test]
 fn a_part_that_was_tampered_with_is_caught_by_the_digest() {
     let world = World::new(&["status=404#8.."]);
     fetch(&world.job(true), &options(), |_| ()).unwrap_err();
-    let names = world.names();
-    let part = names.iter().find(|name| name.ends_with(".part")).unwrap();
-    let part = world.target().with_file_name(part);
+    let part = part_of(&world);
     let mut bytes = std::fs::read(&part).unwrap();
     let middle = bytes.len() / 2;
     bytes[..middle].fill(0);
     std::fs::write(&part, bytes).unwrap();
-    // As by a hand that needs longer than the file system's clock ticks.
-    let later = SystemTime::now() + Duration::from_secs(10);
-    std::fs::File::options().write(true).open(&part).unwrap().set_modified(later).unwrap();
+    was_touched(&part);
     world.origin.update(|settings| settings.faults.clear());
     fetch(&world.job(true), &options(), |_| ()).unwrap();
     assert_eq!(Some(true), world.is_right());

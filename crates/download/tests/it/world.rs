@@ -21,7 +21,11 @@ pub(crate) struct World {
 impl World {
     /// An origin with one blob and these faults.
     pub(crate) fn new(faults: &[&str]) -> Self {
-        let blob = Blob::new(NAME, SIZE, 7);
+        Self::of_size(SIZE, faults)
+    }
+
+    pub(crate) fn of_size(size: u64, faults: &[&str]) -> Self {
+        let blob = Blob::new(NAME, size, 7);
         let options = Options { blobs: vec![blob.clone()], ..Options::default() };
         let origin = Origin::start(options).unwrap();
         origin.update(|settings| {
