@@ -41,14 +41,24 @@ impl Workers {
     /// Waits until there are threads for one more inference.
     pub(super) fn turn(&self) -> Turn<'_> {
         let mut state = self.state.lock();
-        while state.running == self.threads {
+        loop {
+            if let Some(turn) = self.take(&mut state) {
+                return turn;
+            }
             self.ended.wait(&mut state);
+        }
+    }
+
+    /// Threads for one more inference, unless as many run as there are threads.
+    fn take(&self, state: &mut State) -> Option<Turn<'_>> {
+        if state.running == self.threads {
+            return None;
         }
         let lone = self.together.clone().filter(|_| state.running == 0);
         let is_alone = lone.is_some();
         let pool = lone.or_else(|| state.idle.pop()).expect("fewer run than there are threads");
         state.running += 1;
-        Turn { workers: self, pool, is_alone }
+        Some(Turn { workers: self, pool, is_alone })
     }
 }
 
@@ -104,11 +114,21 @@ mod tests {
 
     #[test]
     fn no_more_run_than_there_are_threads() {
+        for threads in [1, 2] {
+            let workers = Workers::new(threads);
+            let mut turns: Vec<_> = (0..threads).map(|_| workers.turn()).collect();
+            assert!(workers.take(&mut workers.state.lock()).is_none());
+            turns.pop();
+            assert!(workers.take(&mut workers.state.lock()).is_some());
+        }
+    }
+
+    #[test]
+    fn who_waits_is_served_when_one_ends() {
         let workers = Workers::new(1);
         let first = workers.turn();
         std::thread::scope(|scope| {
             let second = scope.spawn(|| drop(workers.turn()));
-            assert_eq!(1, workers.state.lock().running);
             drop(first);
             second.join().unwrap();
         });
