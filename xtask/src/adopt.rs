@@ -7,7 +7,6 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use crate::captured::capture;
@@ -133,7 +132,7 @@ impl Scratch {
         write("src/main.rs", &project.main)?;
         // The versions that the workspace is tested with, and nothing to look up.
         fs::copy(root().join("Cargo.lock"), self.folder.join("Cargo.lock")).map_err(told)?;
-        let mut command = Command::new(program());
+        let mut command = program();
         command.args([project.verb, "--quiet"]).current_dir(&self.folder);
         command.env("CARGO_TARGET_DIR", root().join("target/adopt"));
         let log = self.folder.join("log");

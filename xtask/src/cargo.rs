@@ -10,6 +10,9 @@ use crate::steps::Failure;
 /// Features that replace a crate's primitives by those of a checker; they are built alone.
 pub(crate) const CHECKERS: [&str; 2] = ["loom", "shuttle"];
 
+/// How the names begin by which cargo tells a program of its package.
+const TOLD: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+
 /// The folder that holds the workspace.
 pub(crate) fn root() -> PathBuf {
     let xtask = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
@@ -18,7 +21,7 @@ pub(crate) fn root() -> PathBuf {
 
 /// Runs `cargo` with these arguments and environment, in the root.
 pub(crate) fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), Failure> {
-    let status = Command::new(program())
+    let status = program()
         .args(arguments)
         .envs(environment.iter().copied())
         .current_dir(root())
@@ -32,7 +35,7 @@ pub(crate) fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<
 
 /// What `cargo` prints with these arguments.
 pub(crate) fn output_of(arguments: &[&str]) -> Result<String, Failure> {
-    let output = Command::new(program())
+    let output = program()
         .args(arguments)
         .current_dir(root())
         .output()
@@ -51,9 +54,16 @@ pub(crate) fn output_of_git(arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| text.trim_end().to_owned())
 }
 
-/// The cargo that runs this.
-pub(crate) fn program() -> String {
-    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+/// The cargo that runs this, without what it has told this program of itself: build scripts look at that
+/// (ring's does), and would build again what somebody without `xtask` has built.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    for (name, _) in std::env::vars_os() {
+        if TOLD.iter().any(|told| name.to_string_lossy().starts_with(told)) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// The whole graph: our packages and all they depend on.

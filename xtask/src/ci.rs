@@ -1,6 +1,6 @@
 //! What a change must pass, step by step.
 
-use cargo_metadata::{Metadata, Package};
+use cargo_metadata::Metadata;
 
 use crate::cargo::{CHECKERS, cargo, features_together, members, metadata};
 use crate::steps::{Failure, Step, run_all};
@@ -24,9 +24,7 @@ pub(crate) fn ci(skip: &[String]) -> Result<(), Failure> {
         Step::new("docs", 90, docs),
     ];
     steps.extend(test_steps(&metadata));
-    steps.push(Step::new("benches", 180, || {
-        cargo(&["test", "--package", "benches", "--benches"], &[])
-    }));
+    steps.push(Step::new("benches", 120, || bench_tests(&metadata)));
     steps.push(Step::new("perf-smoke", 90, perf::smoke));
     check_names(&steps, skip)?;
     steps.retain(|step| !skip.iter().any(|name| name == step.name || belongs(step.name, name)));
@@ -67,46 +65,40 @@ fn test_steps(metadata: &Metadata) -> Vec<Step<'_>> {
 }
 
 fn workspace_tests(metadata: &Metadata) -> Result<(), Failure> {
-    let features = features_together(metadata);
-    let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
-    if !features.is_empty() {
-        arguments.extend(["--features", &features]);
-    }
-    cargo(&arguments, &[])
+    workspace("test", &features_together(metadata), &["--no-fail-fast"])
 }
 
-/// Runs `tests/loom.rs` and `tests/shuttle.rs` of each crate that has them, with the checker's feature.
+/// Runs `tests/loom.rs` and `tests/shuttle.rs` of the crates that have them, with the checker's features.
 fn checker_tests(metadata: &Metadata) -> Result<(), Failure> {
-    for package in members(metadata) {
-        for checker in CHECKERS {
+    for checker in CHECKERS {
+        let mut features = features_together(metadata);
+        for package in members(metadata) {
             if package.targets.iter().any(|target| target.is_test() && target.name == checker) {
-                let name = package.name.as_str();
-                let features = with_checker(package, checker);
-                cargo(
-                    &["test", "--package", name, "--features", &features, "--test", checker],
-                    &[],
-                )?;
+                features = format!("{features},{}/{checker}", package.name);
             }
         }
+        workspace("test", &features, &["--test", checker])?;
     }
     Ok(())
 }
 
-/// A checker's test may need more features than the checker's own (`required-features`).
-fn with_checker(package: &Package, checker: &str) -> String {
-    let target = package.targets.iter().find(|target| target.is_test() && target.name == checker);
-    let mut features = target.map(|target| target.required_features.clone()).unwrap_or_default();
-    features.push(checker.to_owned());
-    features.join(",")
+/// Runs each bench once.
+fn bench_tests(metadata: &Metadata) -> Result<(), Failure> {
+    let targets = members(metadata).into_iter().flat_map(|package| &package.targets);
+    let benches = targets.filter(|target| target.is_bench());
+    let chosen: Vec<_> = benches.flat_map(|bench| ["--bench", &bench.name]).collect();
+    workspace("test", &features_together(metadata), &chosen)
 }
 
 fn clippy(metadata: &Metadata) -> Result<(), Failure> {
     let features = features_together(metadata);
-    let mut arguments = vec!["clippy", "--workspace", "--all-targets"];
-    if !features.is_empty() {
-        arguments.extend(["--features", &features]);
-    }
-    arguments.extend(["--", "--deny", "warnings"]);
+    workspace("clippy", &features, &["--all-targets", "--", "--deny", "warnings"])
+}
+
+/// All of the workspace with the same features: what was built for one step serves the next.
+fn workspace(command: &str, features: &str, rest: &[&str]) -> Result<(), Failure> {
+    let mut arguments = vec![command, "--workspace", "--features", features];
+    arguments.extend(rest);
     cargo(&arguments, &[])
 }
 

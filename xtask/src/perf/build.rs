@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use cargo_metadata::Message;
 
 use super::program::Program;
 use super::signals::Signals;
 use super::suites::Suite;
-use crate::cargo::{program, root};
+use crate::cargo::{features_together, metadata, program, root};
 use crate::steps::{Failure, say};
 
 /// Where the programs lie, by the name of their target.
@@ -40,11 +40,16 @@ pub(crate) fn build(
     profile: Profile,
     signals: &Signals,
 ) -> Result<Programs, Failure> {
-    let mut command = Command::new(program());
-    command.args(["build", "--package", "benches"]);
-    if profile == Profile::Release {
-        say("building the suites in release …");
-        command.arg("--release");
+    let mut command = program();
+    command.arg("build");
+    match profile {
+        Profile::Release => {
+            say("building the suites in release …");
+            command.args(["--release", "--package", "benches"]);
+        }
+        Profile::Dev => {
+            command.args(["--workspace", "--features", &features_together(&metadata()?)]);
+        }
     }
     command.arg("--message-format=json-render-diagnostics");
     for suite in suites {

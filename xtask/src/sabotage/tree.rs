@@ -90,7 +90,7 @@ impl<'a> Tree<'a> {
 
     fn capture(&self, command: &str) -> Result<Captured, Failure> {
         let words: Vec<&str> = command.split_whitespace().skip(1).collect();
-        let mut command = Command::new(program());
+        let mut command = program();
         command.args(words).current_dir(&self.folder).env("CARGO_TARGET_DIR", &self.target);
         // The message is wanted, not the way there.
         command.env("RUST_BACKTRACE", "0");
