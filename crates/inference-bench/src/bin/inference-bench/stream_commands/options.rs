@@ -96,7 +96,7 @@ pub(crate) struct Options {
     /// A file with the API key.
     #[arg(long, value_name = "FILE")]
     pub(crate) api_key_file: Option<PathBuf>,
-    /// Draws the arrivals.
+    /// Draws the arrivals; each further load of a sweep or a search takes the next number.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
     /// How long one request may take.

@@ -162,7 +162,9 @@ impl<'a> Session<'a> {
         if self.interrupt.code().is_some() {
             return Ok((0, 0));
         }
-        let plan = self.options.plan(load, &self.asked);
+        let mut plan = self.options.plan(load, &self.asked);
+        // Arrivals of its own: the luck of one sequence would be in all loads alike.
+        plan.seed = plan.seed.wrapping_add(self.steps.len() as u64);
         let workers = plan.workers;
         let drive = Drive::new(&self.asked.target, plan)
             .map_err(|error| Failure::Usage(error.to_string()))?;
