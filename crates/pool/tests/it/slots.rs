@@ -21,6 +21,7 @@ enum Op {
     Closed(usize),
     Lost(usize),
     Wait(Duration),
+    Date,
     Sweep,
     Drain(Key),
     Resize(usize, usize),
@@ -29,7 +30,8 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     let how = prop_oneof![
-        8 => Just(How::Return),
+        4 => Just(How::Return),
+        4 => Just(How::ReturnUndated),
         1 => Just(How::Unclaimed),
         2 => Just(How::Discard),
         1 => Just(How::FoundDead),
@@ -46,6 +48,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => any::<usize>().prop_map(Op::Closed),
         2 => any::<usize>().prop_map(Op::Lost),
         4 => (0..60_u64).prop_map(|seconds| Op::Wait(Duration::from_secs(seconds))),
+        2 => Just(Op::Date),
         2 => Just(Op::Sweep),
         1 => (0..KEYS).prop_map(Op::Drain),
         1 => (1..=PLACES_MAX, 1..4_usize).prop_map(|(total, per_key)| Op::Resize(total, per_key)),
@@ -78,6 +81,7 @@ fn apply(world: &mut World, op: &Op) {
         Op::Closed(nth) => world.closed(nth),
         Op::Lost(nth) => world.lost(nth),
         Op::Wait(time) => world.now += time,
+        Op::Date => world.date(),
         Op::Sweep => world.sweep(),
         Op::Drain(key) => world.drain(key),
         Op::Resize(total, per_key) => world.resize(total, per_key),
