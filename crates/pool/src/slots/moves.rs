@@ -1,7 +1,8 @@
 //! The moves that the calls of [`Slots`] are made of.
 //!
 //! What a connection goes through that is handed on is inlined as a whole, here and in the shell, so that
-//! it is written once where it ends up: nearly half of what these moves took was to wait for copies of copies.
+//! it is written once where it ends up: nearly half of what these moves took was to wait for copies of
+//! copies.
 
 use std::hash::Hash;
 use std::time::{Duration, Instant};

@@ -141,7 +141,7 @@ fn handed_without_a_date(came: Instant) -> (Core, Granted<u64>) {
 
 fn wait(slots: &mut Core, key: Key, now: Instant) {
     let ticket = slots.ticket(now);
-    slots.wait(&key, ticket, key, ()).unwrap();
+    slots.wait(&key, ticket, key, ()).expect("the pool is open, and nobody waits");
 }
 
 #[track_caller]
