@@ -26,6 +26,8 @@ pub const BODIES: &[Body] = &[
 /// What `ours` has to reach.
 pub const GATES: &[(&str, Gate)] = &[
     ("pool/get", Gate::AtMostTimes { peer: "deadpool", ratio_max: 0.8 }),
+    ("pool/get-16-tasks", Gate::AtMostTimes { peer: "deadpool", ratio_max: 0.8 }),
+    ("pool/get-256-tasks", Gate::AtMostTimes { peer: "deadpool", ratio_max: 0.8 }),
     ("pool/http", Gate::AtMostNanosAbove { peer: "bare", nanos_max: 1000.0 }),
 ];
 

@@ -1,7 +1,6 @@
 //! The pool as its users see it.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,15 +90,7 @@ impl<K: Key, C: Poolable> Pool<K, C> {
     /// serves the next caller or becomes idle; a connection that was already on its way to this caller
     /// goes back.
     pub async fn get(&self, key: &K) -> Result<Lease<C>, GetError> {
-        let mut caller = Caller::new(&self.owner.0, key);
-        // Each turn but the last closes a connection that was open when the turn began.
-        loop {
-            let mut lease = poll_fn(|cx| caller.poll_lease(cx)).await?;
-            if lease.is_usable() {
-                return Ok(lease);
-            }
-            lease.found_dead();
-        }
+        Caller::new(&self.owner.0, key).await
     }
 
     /// Like [`Pool::get`], but for no longer than `limit`.
@@ -135,14 +126,14 @@ impl<K: Key, C: Poolable> Pool<K, C> {
 
     /// Returns what the pool holds and has done, over all keys.
     pub fn stats(&self) -> Stats {
-        self.owner.0.read(Slots::stats)
+        self.owner.0.count(Slots::stats)
     }
 
     /// Returns the same key by key, for the keys with connections or callers and for the 1024 that had
     /// them last; in no order.
     pub fn stats_by_key(&self) -> Vec<(K, Stats)> {
         let owned = |(key, stats): (&K, Stats)| (key.clone(), stats);
-        self.owner.0.read(|slots| slots.stats_by_key().map(owned).collect())
+        self.owner.0.count(|slots| slots.stats_by_key().map(owned).collect())
     }
 
     /// Sees to it that no connection of `key` that is open or being opened now serves a later caller:

@@ -13,7 +13,8 @@ use crate::seam::{self, Runtime};
 use crate::slots::{Granted, SlotId};
 use crate::stats::CloseReason;
 
-/// A connection and the runtime on which it was opened and will be closed.
+/// A connection and the runtime on which it was opened and will be closed. Boxed once when it is opened: it
+/// goes through many hands until its next user has it, and what is copied there is a pointer then.
 #[derive(Debug)]
 pub(crate) struct Item<C> {
     pub(crate) connection: C,
@@ -23,29 +24,29 @@ pub(crate) struct Item<C> {
 /// A connection on loan, and where it goes back to.
 pub(crate) struct Loan<C> {
     pub(crate) home: Arc<dyn Home<C>>,
-    pub(crate) granted: Granted<Item<C>>,
+    pub(crate) granted: Granted<Box<Item<C>>>,
 }
 
 /// Where leases end.
 pub(crate) trait Home<C>: Send + Sync {
     /// Takes back a connection that can be lent again.
-    fn give_back(&self, slot: SlotId, item: Item<C>);
+    fn give_back(&self, slot: SlotId, item: Box<Item<C>>);
     /// Takes back a connection that was dead when it was about to be lent, and closes it.
-    fn found_dead(&self, slot: SlotId, item: Item<C>);
+    fn found_dead(&self, slot: SlotId, item: Box<Item<C>>);
     /// When the connection of a lease was opened.
     fn opened_at(&self, slot: SlotId) -> Instant;
     /// How long the user of a lease had waited for it.
     fn waited(&self, slot: SlotId) -> Duration;
     /// Ends a lease and closes the connection.
-    fn end(&self, slot: SlotId, item: Item<C>, reason: CloseReason);
+    fn end(&self, slot: SlotId, item: Box<Item<C>>, reason: CloseReason);
     /// Ends a lease whose connection the pool does not get back.
     fn vanished(&self, slot: SlotId, reason: CloseReason);
     /// Closes the connection and opens another one in its place.
-    fn renew(self: Arc<Self>, slot: SlotId, item: Item<C>) -> Renewing<C>;
+    fn renew(self: Arc<Self>, slot: SlotId, item: Box<Item<C>>) -> Renewing<C>;
 }
 
 /// Becomes a new connection.
-pub(crate) type Renewing<C> = Pin<Box<dyn Future<Output = Result<Item<C>, GetError>> + Send>>;
+pub(crate) type Renewing<C> = Pin<Box<dyn Future<Output = Result<Box<Item<C>>, GetError>> + Send>>;
 
 /// A connection lent out; dropping it gives it back.
 ///
@@ -72,6 +73,7 @@ pub struct Lease<C: Poolable> {
     /// `None` only after the lease was ended by other means than by dropping it.
     loan: Option<Loan<C>>,
     /// When it was lent, where the clock was read for it.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only HTTP wants to know"))]
     lent_at: Option<Instant>,
     poisoned: bool,
 }

@@ -3,9 +3,9 @@
 mod locked;
 mod under_way;
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -17,7 +17,7 @@ use crate::error::GetError;
 use crate::lease::{Home, Item, Lease, Loan, Renewing};
 use crate::options::Options;
 use crate::seam::{self, Runtime, within};
-use crate::seats::{Seat, SeatNumber};
+use crate::seats::{Found, SeatNumber};
 use crate::slots::{Granted, Refused, SlotId, Ticket};
 use crate::stats::CloseReason;
 use crate::sync::Mutex;
@@ -74,6 +74,13 @@ impl<K: Key, C: Poolable> Shared<K, C> {
         read(&self.locked.lock().slots)
     }
 
+    /// Counts: what happened until now is in it.
+    pub(crate) fn count<R>(&self, count: impl FnOnce(&Core<K, C>) -> R) -> R {
+        let mut locked = self.locked.lock();
+        locked.date();
+        count(&locked.slots)
+    }
+
     /// Reads the clock if a limit makes it matter: it is a third of the cost of a lease.
     fn clock(&self) -> Option<Instant> {
         self.is_timed.then(seam::now)
@@ -98,7 +105,7 @@ impl<K: Key, C: Poolable> Shared<K, C> {
                     self.begin_connect(slot, key, runtime);
                 }
                 Some(Work::Close { slot, item }) => {
-                    if let Some(more) = self.close(slot, item) {
+                    if let Some(more) = self.close(slot, *item) {
                         errands.add(more);
                     }
                 }
@@ -130,13 +137,13 @@ impl<K: Key, C: Poolable> Shared<K, C> {
         let attempt = Attempt::new(shared, slot);
         runtime.clone().spawn(async move {
             match attempt.open(&key).await {
-                Ok(connection) => attempt.connected(Item { connection, runtime }),
+                Ok(connection) => attempt.connected(Box::new(Item { connection, runtime })),
                 Err(error) => attempt.failed(error),
             }
         });
     }
 
-    fn lease(self: &Arc<Self>, granted: Granted<Item<C>>, now: Option<Instant>) -> Lease<C> {
+    fn lease(self: &Arc<Self>, granted: Granted<Box<Item<C>>>, now: Option<Instant>) -> Lease<C> {
         Lease::new(Loan { home: self.clone(), granted }, now)
     }
 
@@ -163,7 +170,7 @@ impl<'a, K: Key, C: Poolable> Caller<'a, K, C> {
     }
 
     /// Waits for a connection. May be called again after that: the place in the order stays.
-    pub(crate) fn poll_lease(&mut self, cx: &mut Context<'_>) -> Poll<Result<Lease<C>, GetError>> {
+    fn poll_lease(&mut self, cx: &mut Context<'_>) -> Poll<Result<Lease<C>, GetError>> {
         match self.seat {
             None => self.claim(cx.waker()),
             Some(seat) => self.look(seat, cx.waker()),
@@ -195,9 +202,25 @@ impl<'a, K: Key, C: Poolable> Caller<'a, K, C> {
     /// Looks what became of it in line.
     fn look(&mut self, seat: SeatNumber, waker: &Waker) -> Poll<Result<Lease<C>, GetError>> {
         let seen = self.shared.locked.lock().look(seat, waker);
-        let Some(Seat::Told(told)) = seen else { return Poll::Pending };
+        let Some(Found::Told(told)) = seen else { return Poll::Pending };
         self.seat = None;
-        Poll::Ready(told.map(|granted| self.shared.lease(granted, None)))
+        Poll::Ready(told.map(|granted| self.shared.lease(granted, None)).map_err(|error| *error))
+    }
+}
+
+/// Gets a connection that can be used.
+impl<K: Key, C: Poolable> Future for Caller<'_, K, C> {
+    type Output = Result<Lease<C>, GetError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Each turn but the last closes a connection that was open when the turn began.
+        loop {
+            let mut lease = ready!(self.poll_lease(cx))?;
+            if lease.is_usable() {
+                return Poll::Ready(Ok(lease));
+            }
+            lease.found_dead();
+        }
     }
 }
 
@@ -210,12 +233,12 @@ impl<K: Key, C: Poolable> Drop for Caller<'_, K, C> {
 }
 
 impl<K: Key, C: Poolable> Home<C> for Shared<K, C> {
-    fn give_back(&self, slot: SlotId, item: Item<C>) {
+    fn give_back(&self, slot: SlotId, item: Box<Item<C>>) {
         let now = self.clock();
         self.change(|locked| locked.give_back(slot, item, now));
     }
 
-    fn found_dead(&self, slot: SlotId, item: Item<C>) {
+    fn found_dead(&self, slot: SlotId, item: Box<Item<C>>) {
         self.change(|locked| locked.slots.found_dead(slot, item));
     }
 
@@ -227,7 +250,7 @@ impl<K: Key, C: Poolable> Home<C> for Shared<K, C> {
         self.read(|slots| slots.waited(slot))
     }
 
-    fn end(&self, slot: SlotId, item: Item<C>, reason: CloseReason) {
+    fn end(&self, slot: SlotId, item: Box<Item<C>>, reason: CloseReason) {
         self.change(|locked| locked.slots.end(slot, item, reason));
     }
 
@@ -235,7 +258,7 @@ impl<K: Key, C: Poolable> Home<C> for Shared<K, C> {
         self.change(|locked| locked.slots.vanished(slot, reason));
     }
 
-    fn renew(self: Arc<Self>, slot: SlotId, item: Item<C>) -> Renewing<C> {
+    fn renew(self: Arc<Self>, slot: SlotId, item: Box<Item<C>>) -> Renewing<C> {
         let close_timeout = Some(self.close_timeout);
         let Some(key) = self.change(|locked| locked.slots.renew(slot)) else {
             self.end(slot, item, CloseReason::Discarded);
@@ -243,11 +266,11 @@ impl<K: Key, C: Poolable> Home<C> for Shared<K, C> {
         };
         let attempt = Attempt::new(self, slot);
         Box::pin(async move {
-            let Item { connection, runtime } = item;
+            let Item { connection, runtime } = *item;
             within(close_timeout, pin!(connection.close())).await;
             let connection = attempt.open(&key).await?;
             attempt.renewed();
-            Ok(Item { connection, runtime })
+            Ok(Box::new(Item { connection, runtime }))
         })
     }
 }

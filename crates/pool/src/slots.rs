@@ -73,6 +73,8 @@ pub struct Slots<K, T, W, P> {
     waiting: usize,
     tickets: u64,
     is_closed: bool,
+    /// Places of callers whose wait may not be counted to its end yet.
+    undated: Vec<u32>,
     commands: VecDeque<Command<K, T, W, P>>,
 }
 
@@ -86,6 +88,8 @@ struct Slot<T> {
     /// Of its last lease: whether the connection was a used one, and how long the caller had waited.
     reused: bool,
     waited: Duration,
+    /// When that wait began, until it is known when it ended.
+    waits_since: Option<Instant>,
     phase: Phase<T>,
 }
 
@@ -98,7 +102,8 @@ enum Phase<T> {
     Renewing,
     Idle {
         connection: T,
-        since: Instant,
+        /// `None` where nobody had to know.
+        since: Option<Instant>,
     },
     Leased,
     Closing(CloseReason),
@@ -127,6 +132,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
             waiting: 0,
             tickets: 0,
             is_closed: false,
+            undated: Vec::new(),
             commands: VecDeque::new(),
         }
     }
@@ -220,7 +226,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         let index = self.expect(slot, "connecting", |phase| matches!(phase, Phase::Connecting));
         let lane = self.opened(index, now, random);
         self.lanes.get_mut(lane).covering -= 1;
-        self.take_in(index, connection, now, false)
+        self.take_in(index, connection, Some(now), false)
     }
 
     /// Gives the place of a failed connect free and returns the caller who has to be told: the first in
@@ -244,7 +250,12 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
     }
 
     /// Takes back a connection that can be lent again.
-    pub fn give_back(&mut self, slot: SlotId, connection: T, now: Instant) -> Fate<T, W> {
+    ///
+    /// Where [`Options`] limit no time, `now` may be `None`, so that the clock need not be read. A caller
+    /// who gets the connection then has waited until the next call of [`Slots::date`], and until then counts
+    /// as one who did not wait. With a limit, `None` means that it was not reached.
+    #[inline(always)]
+    pub fn give_back(&mut self, slot: SlotId, connection: T, now: Option<Instant>) -> Fate<T, W> {
         let index = self.expect_leased(slot);
         let stats = self.stats_mut(index);
         stats.leased -= 1;
@@ -257,7 +268,26 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
     pub fn unclaimed(&mut self, slot: SlotId, connection: T, now: Instant) -> Fate<T, W> {
         let index = self.expect_leased(slot);
         self.uncount(index);
-        self.take_in(index, connection, now, true)
+        self.take_in(index, connection, Some(now), true)
+    }
+
+    /// Ends all waits `now` that were left without an end by [`Slots::give_back`]. To be called between that
+    /// and the moment at which the caller runs again, whenever the clock is read for something else, and
+    /// before anybody looks at the counts.
+    pub fn date(&mut self, now: Instant) {
+        while let Some(index) = self.undated.pop() {
+            let slot = &mut self.slots[index as usize];
+            let Some(since) = slot.waits_since.take() else { continue };
+            slot.waited = now.saturating_duration_since(since);
+            let waits = &mut self.lanes.get_mut(slot.lane).stats.waits;
+            waits.forget(Duration::ZERO);
+            waits.record(slot.waited);
+        }
+    }
+
+    /// Whether [`Slots::date`] is called for.
+    pub fn is_undated(&self) -> bool {
+        !self.undated.is_empty()
     }
 
     /// When the connection of a lease was opened.

@@ -117,10 +117,8 @@ impl WaitHistogram {
     }
 
     fn bucket(wait: Duration) -> usize {
-        if wait < Duration::from_micros(1) {
-            return 0;
-        }
-        let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        let micros = u64::from(wait.subsec_micros());
+        let micros = wait.as_secs().saturating_mul(1_000_000).saturating_add(micros);
         let bits = u64::BITS - micros.leading_zeros();
         (bits as usize).min(WAIT_BUCKETS - 1)
     }

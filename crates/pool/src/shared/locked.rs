@@ -10,19 +10,20 @@ use crate::keeper::{Due, Keeping};
 use crate::lease::Item;
 use crate::options::Options;
 use crate::seam::{self, Runtime};
-use crate::seats::{Seat, SeatNumber, Seats};
+use crate::seats::{Found, SeatNumber, Seats};
 use crate::slots::{Command, Fate, Granted, Refused, SlotId, Slots, Ticket};
 
-/// What a caller who waited is told.
-pub(crate) type Told<C> = Result<Granted<Item<C>>, GetError>;
+/// What a caller who waited is told. Errors are rare, and as a pointer they leave no more to be copied than
+/// there is for all others.
+pub(crate) type Told<C> = Result<Granted<Box<Item<C>>>, Box<GetError>>;
 /// The core, as this shell uses it.
-pub(crate) type Core<K, C> = Slots<K, Item<C>, SeatNumber, Runtime>;
+pub(crate) type Core<K, C> = Slots<K, Box<Item<C>>, SeatNumber, SeatNumber>;
 
 /// What the lock guards.
 pub(crate) struct Locked<K: Key, C: Poolable> {
     pub(crate) slots: Core<K, C>,
     pub(crate) keeping: Keeping,
-    seats: Seats<Told<C>>,
+    seats: Seats<Told<C>, Runtime>,
     told: Wakers,
     /// Stands for any instant where none matters.
     began: Instant,
@@ -40,7 +41,7 @@ pub(super) struct Errands<K, C> {
 /// What takes time.
 pub(super) enum Work<K, C> {
     Connect { slot: SlotId, key: K, runtime: Runtime },
-    Close { slot: SlotId, item: Item<C> },
+    Close { slot: SlotId, item: Box<Item<C>> },
 }
 
 /// Those who have to be woken: mostly one, for whom nothing is allocated.
@@ -74,9 +75,10 @@ impl<K: Key, C: Poolable> Locked<K, C> {
         let mut works = VecDeque::new();
         while let Some(command) = self.slots.command() {
             match command {
-                Command::Refuse { waiter } => self.tell(waiter, Err(GetError::Closed)),
+                Command::Refuse { waiter } => self.tell(waiter, Err(Box::new(GetError::Closed))),
                 Command::Connect { slot, key, place } => {
-                    works.push_back(Work::Connect { slot, key, runtime: place });
+                    let runtime = self.seats.place(place).clone();
+                    works.push_back(Work::Connect { slot, key, runtime });
                 }
                 Command::Close { slot, connection, .. } => {
                     works.push_back(Work::Close { slot, item: connection });
@@ -93,6 +95,7 @@ impl<K: Key, C: Poolable> Locked<K, C> {
     }
 
     /// Leaves a message for a caller in line, who is woken once the lock is free.
+    #[inline(always)]
     pub(super) fn tell(&mut self, seat: SeatNumber, told: Told<C>) {
         if let Some(waker) = self.seats.tell(seat, told) {
             self.told.push(waker);
@@ -105,7 +108,7 @@ impl<K: Key, C: Poolable> Locked<K, C> {
         key: &K,
         ticket: &mut Option<Ticket>,
         reading: Option<Instant>,
-    ) -> Option<Granted<Item<C>>> {
+    ) -> Option<Granted<Box<Item<C>>>> {
         // Who has just come has not waited, whatever the time.
         let now = || if ticket.is_none() { self.began } else { seam::now() };
         let now = reading.unwrap_or_else(now);
@@ -122,14 +125,15 @@ impl<K: Key, C: Poolable> Locked<K, C> {
         reading: Option<Instant>,
     ) -> Result<SeatNumber, Refused> {
         let now = reading.unwrap_or_else(seam::now);
+        self.slots.date(now);
         let ticket = ticket.get_or_insert_with(|| self.slots.ticket(now));
         if ticket.since == self.began {
             ticket.since = now;
         }
         let runtime = Runtime::current();
         self.keeping.runs_on(&runtime);
-        let seat = self.seats.take(waker.clone());
-        if let Err(refused) = self.slots.wait(key, *ticket, seat, runtime) {
+        let seat = self.seats.take(waker.clone(), runtime);
+        if let Err(refused) = self.slots.wait(key, *ticket, seat, seat) {
             // The waker in there is not the last one of its task, which is being polled.
             drop(self.seats.leave(seat));
             return Err(refused);
@@ -139,8 +143,22 @@ impl<K: Key, C: Poolable> Locked<K, C> {
 
     /// Returns what the caller in this seat was told, and gives the seat free; or has the caller woken
     /// by `waker` from now on.
-    pub(super) fn look(&mut self, seat: SeatNumber, waker: &Waker) -> Option<Seat<Told<C>>> {
-        self.seats.look(seat, waker)
+    pub(super) fn look(&mut self, seat: SeatNumber, waker: &Waker) -> Option<Found<Told<C>>> {
+        let seen = self.seats.look(seat, waker);
+        if matches!(seen, Some(Found::Told(Ok(_)))) {
+            self.date();
+        }
+        seen
+    }
+
+    /// Ends the waits that have no end yet. The clock is not read for each caller who is handed a
+    /// connection, as it is the dearest part of handing it over: mostly whoever gave it back asks for
+    /// another one and waits, and reads it then. It is read here at the latest, when the caller runs, or
+    /// when somebody wants to know.
+    pub(super) fn date(&mut self) {
+        if self.slots.is_undated() {
+            self.slots.date(seam::now());
+        }
     }
 
     /// Takes a caller who gives up out of the line. A connection on its way to it goes to the next; all
@@ -151,16 +169,17 @@ impl<K: Key, C: Poolable> Locked<K, C> {
         ticket: Ticket,
         seat: SeatNumber,
         reading: Option<Instant>,
-    ) -> Option<Seat<Told<C>>> {
+    ) -> Option<Found<Told<C>>> {
         let left = self.seats.leave(seat);
         match left {
-            Some(Seat::Told(Ok(Granted { slot, connection, .. }))) => {
-                let now = self.now(reading);
+            Some(Found::Told(Ok(Granted { slot, connection, .. }))) => {
+                let now = reading.unwrap_or_else(seam::now);
+                self.slots.date(now);
                 let fate = self.slots.unclaimed(slot, connection, now);
                 self.pass_on(fate);
                 None
             }
-            Some(Seat::Asleep(_)) => {
+            Some(Found::Asleep(_)) => {
                 self.slots.cancel(key, ticket.number);
                 left
             }
@@ -169,26 +188,20 @@ impl<K: Key, C: Poolable> Locked<K, C> {
     }
 
     /// Takes back a connection that can be lent again.
-    pub(super) fn give_back(&mut self, slot: SlotId, item: Item<C>, reading: Option<Instant>) {
-        let now = self.now(reading);
-        let fate = self.slots.give_back(slot, item, now);
+    #[inline(always)]
+    pub(super) fn give_back(&mut self, slot: SlotId, item: Box<Item<C>>, reading: Option<Instant>) {
+        let fate = self.slots.give_back(slot, item, reading);
         self.pass_on(fate);
     }
 
     /// Tells whoever has to know what became of a connection.
-    pub(super) fn pass_on(&mut self, fate: Fate<Item<C>, SeatNumber>) {
+    #[inline(always)]
+    pub(super) fn pass_on(&mut self, fate: Fate<Box<Item<C>>, SeatNumber>) {
         match fate {
             Fate::Handed { waiter, granted } => self.tell(waiter, Ok(granted)),
             Fate::Idle { until } => self.keeping.expect_sweep(until),
             Fate::Closing => {}
         }
-    }
-
-    /// What the core takes for now: the reading, if there was need for one, or if callers wait whose
-    /// waits are counted.
-    fn now(&self, reading: Option<Instant>) -> Instant {
-        let counts = || 0 < self.slots.waiting();
-        reading.unwrap_or_else(|| if counts() { seam::now() } else { self.began })
     }
 }
 

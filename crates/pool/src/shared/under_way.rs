@@ -33,7 +33,7 @@ impl<K: Key, C: Poolable> Attempt<K, C> {
         }
     }
 
-    pub(super) fn connected(mut self, item: Item<C>) {
+    pub(super) fn connected(mut self, item: Box<Item<C>>) {
         self.is_over = true;
         let (now, random) = (seam::now(), seam::random());
         self.shared.change(|locked| {
@@ -56,7 +56,7 @@ impl<K: Key, C: Poolable> Attempt<K, C> {
         self.is_over = true;
         let unheard = self.shared.change(|locked| match locked.slots.failed(self.slot) {
             Some(seat) => {
-                locked.tell(seat, Err(error));
+                locked.tell(seat, Err(Box::new(error)));
                 None
             }
             None => Some(error),

@@ -56,13 +56,17 @@ impl<K, W, P> Lane<K, W, P> {
         }
     }
 
-    /// Brings `demand` and `next_up` up to date with the waiters and with a cap of `connections_max`.
-    pub(super) fn refresh(&mut self, connections_max: usize) {
+    /// How many connects the waiters ask for who are not covered, with a cap of `connections_max`.
+    pub(super) fn demand_within(&self, connections_max: usize) -> usize {
         let uncovered = self.waiters.len().saturating_sub(self.covering);
-        let room = connections_max.saturating_sub(self.stats.live());
-        self.demand = uncovered.min(room);
+        uncovered.min(connections_max.saturating_sub(self.stats.live()))
+    }
+
+    /// Sets `demand`, and `next_up` with it.
+    pub(super) fn set_demand(&mut self, demand: usize) {
+        self.demand = demand;
         let next_up = || self.waiters.nth(self.covering).map(|(number, _)| number);
-        self.next_up = if self.demand == 0 { None } else { next_up() };
+        self.next_up = if demand == 0 { None } else { next_up() };
     }
 
     /// How many of the connects that could begin are for tickets before `number`; counts up to `enough`.

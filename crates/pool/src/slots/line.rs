@@ -59,6 +59,7 @@ impl<W> Line<W> {
     }
 
     /// Lets one join. A number that is already in line is not asked for.
+    #[inline(always)]
     pub(super) fn insert(&mut self, number: u64, waiter: W) {
         self.waiting += 1;
         let is_last = self.places.back().is_none_or(|(last, _)| *last < number);
@@ -72,6 +73,7 @@ impl<W> Line<W> {
     }
 
     /// Takes the first out of the line.
+    #[inline(always)]
     pub(super) fn pop_first(&mut self) -> Option<W> {
         let (_, waiter) = self.places.pop_front()?;
         self.waiting -= 1;
@@ -97,7 +99,14 @@ impl<W> Line<W> {
         self.places.binary_search_by_key(&number, |(number, _)| *number)
     }
 
+    /// Keeps both ends free of gaps, and gaps fewer than waiters.
     fn trim(&mut self) {
+        if self.places.len() != self.waiting {
+            self.trim_gaps();
+        }
+    }
+
+    fn trim_gaps(&mut self) {
         while self.places.front().is_some_and(|(_, waiter)| waiter.is_none()) {
             self.places.pop_front();
         }

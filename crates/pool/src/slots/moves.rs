@@ -1,4 +1,8 @@
 //! The moves that the calls of [`Slots`] are made of.
+//!
+//! What a connection goes through that is handed on is inlined as a whole, here and in the shell, so that
+//! it is written once where it ends up: nearly half of what these moves took was to wait for copies of
+//! copies.
 
 use std::hash::Hash;
 use std::time::{Duration, Instant};
@@ -12,6 +16,9 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
     /// Evicted connections keep their place until they are closed, so no more of them are evicted than
     /// the callers in line need.
     pub(super) fn settle(&mut self) {
+        if self.demand == 0 {
+            return;
+        }
         while let Some((_, &lane)) = self.line.first_key_value() {
             if self.live < self.options.connections_max {
                 self.begin_connect(lane);
@@ -26,11 +33,12 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
     /// Brings a lane's part in the line up to date after any change of its waiters or places.
     pub(super) fn refresh(&mut self, number: u32) {
         let lane = self.lanes.get_mut(number);
-        if lane.demand == 0 && lane.waiters.is_empty() {
+        let (demand_before, next_before) = (lane.demand, lane.next_up);
+        let demand = lane.demand_within(self.options.connections_per_key_max);
+        if demand == 0 && demand_before == 0 {
             return;
         }
-        let (demand_before, next_before) = (lane.demand, lane.next_up);
-        lane.refresh(self.options.connections_per_key_max);
+        lane.set_demand(demand);
         self.demand = self.demand - demand_before + lane.demand;
         if lane.next_up != next_before {
             if let Some(ticket) = next_before {
@@ -69,6 +77,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
             expires_at: None,
             reused: false,
             waited: Duration::ZERO,
+            waits_since: None,
             phase: Phase::Free,
         });
         index
@@ -89,23 +98,35 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
     }
 
     /// Takes in a connection, just opened or `reused`, with all that follows from it.
+    #[inline(always)]
     pub(super) fn take_in(
         &mut self,
         index: u32,
         connection: T,
-        now: Instant,
+        now: Option<Instant>,
         reused: bool,
     ) -> Fate<T, W> {
-        let lane = self.slots[index as usize].lane;
+        let number = self.slots[index as usize].lane;
         let fate = self.serve(index, connection, now, reused);
-        self.refresh(lane);
-        self.settle();
+        // One who waited less asks for no more places, and a connection handed on makes no room.
+        let is_handed_on = reused && matches!(fate, Fate::Handed { .. });
+        if !is_handed_on || self.lanes.get(number).demand != 0 {
+            self.refresh(number);
+            self.settle();
+        }
         fate
     }
 
     /// Closes the connection if it may not be lent again, else hands it to the first in line, else makes
     /// it idle.
-    fn serve(&mut self, index: u32, connection: T, now: Instant, reused: bool) -> Fate<T, W> {
+    #[inline(always)]
+    fn serve(
+        &mut self,
+        index: u32,
+        connection: T,
+        now: Option<Instant>,
+        reused: bool,
+    ) -> Fate<T, W> {
         let lane = self.slots[index as usize].lane;
         let first = self.lanes.get(lane).waiters.first();
         let outranked = || first.filter(|&first| reused && self.outranks(first)).is_some();
@@ -128,6 +149,9 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
 
     /// Whether a caller of another key, who came before `ticket`, still needs a place.
     fn outranks(&self, ticket: u64) -> bool {
+        if self.line.is_empty() {
+            return false;
+        }
         let mut older = 0;
         for (_, &lane) in self.line.range(..ticket) {
             let enough = self.closing + 1 - older;
@@ -141,15 +165,16 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
 
     /// Why a connection that is not idle may not be lent. One just opened for a caller in line (not
     /// `is_checked`) serves it once, even if it is short-lived or its key was drained meanwhile.
-    fn spent(&self, index: u32, now: Instant, is_checked: bool) -> Option<CloseReason> {
+    fn spent(&self, index: u32, now: Option<Instant>, is_checked: bool) -> Option<CloseReason> {
         let slot = &self.slots[index as usize];
+        let is_past = |at: Instant| now.is_some_and(|now| at <= now);
         if self.is_closed {
             Some(CloseReason::PoolClosed)
         } else if self.over_cap(slot.lane) {
             Some(CloseReason::CapLowered)
         } else if is_checked && slot.epoch != self.lanes.get(slot.lane).epoch {
             Some(CloseReason::Drained)
-        } else if is_checked && slot.expires_at.is_some_and(|at| at <= now) {
+        } else if is_checked && slot.expires_at.is_some_and(is_past) {
             Some(CloseReason::Lifetime)
         } else {
             None
@@ -163,17 +188,29 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
             || self.options.connections_per_key_max < stats.live() - stats.closing
     }
 
-    fn hand(&mut self, index: u32, connection: T, now: Instant, reused: bool) -> Fate<T, W> {
+    #[inline(always)]
+    fn hand(
+        &mut self,
+        index: u32,
+        connection: T,
+        now: Option<Instant>,
+        reused: bool,
+    ) -> Fate<T, W> {
         let slot = &mut self.slots[index as usize];
         slot.phase = Phase::Leased;
         let lane = self.lanes.get_mut(slot.lane);
         let entry = lane.waiters.pop_first().expect("the caller looked before");
-        let waited = now.saturating_duration_since(entry.since);
         self.waiting -= 1;
-        Fate::Handed { waiter: entry.waiter, granted: self.lend(index, connection, reused, waited) }
+        let waited = now.map_or(Duration::ZERO, |now| now.saturating_duration_since(entry.since));
+        let granted = self.lend(index, connection, reused, waited);
+        if now.is_none() {
+            self.slots[index as usize].waits_since = Some(entry.since);
+            self.undated.push(index);
+        }
+        Fate::Handed { waiter: entry.waiter, granted }
     }
 
-    fn make_idle(&mut self, index: u32, connection: T, now: Instant) {
+    fn make_idle(&mut self, index: u32, connection: T, now: Option<Instant>) {
         let slot = &mut self.slots[index as usize];
         slot.phase = Phase::Idle { connection, since: now };
         let lane = self.lanes.get_mut(slot.lane);
@@ -188,9 +225,10 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
         self.lend(index, connection, true, waited)
     }
 
+    #[inline(always)]
     fn lend(&mut self, index: u32, connection: T, reused: bool, waited: Duration) -> Granted<T> {
         let slot = &mut self.slots[index as usize];
-        (slot.reused, slot.waited) = (reused, waited);
+        (slot.reused, slot.waited, slot.waits_since) = (reused, waited, None);
         let stats = &mut self.lanes.get_mut(slot.lane).stats;
         stats.leased += 1;
         stats.reused += u64::from(reused);
@@ -201,7 +239,9 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
 
     /// Takes back what [`Slots::lend`] counted.
     pub(super) fn uncount(&mut self, index: u32) {
-        let Slot { reused, waited, .. } = self.slots[index as usize];
+        let slot = &mut self.slots[index as usize];
+        slot.waits_since = None;
+        let Slot { reused, waited, .. } = *slot;
         let stats = self.stats_mut(index);
         stats.leased -= 1;
         stats.reused -= u64::from(reused);
@@ -249,6 +289,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
     pub(super) fn free(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         slot.phase = Phase::Free;
+        slot.waits_since = None;
         slot.generation = slot.generation.wrapping_add(1);
         let lane = slot.lane;
         self.free.push(index);
@@ -279,7 +320,7 @@ impl<K: Clone + Eq + Hash, T, W, P: Clone> Slots<K, T, W, P> {
 
     fn idle_until(&self, slot: &Slot<T>) -> Option<Instant> {
         let Phase::Idle { since, .. } = slot.phase else { return None };
-        since.checked_add(self.options.idle_timeout?)
+        since?.checked_add(self.options.idle_timeout?)
     }
 
     fn id(&self, index: u32) -> SlotId {

@@ -129,27 +129,6 @@ async fn who_is_handed_a_dead_connection_keeps_the_place_in_line() {
     assert_eq!(vec!["first", "second"], *served.lock().unwrap());
 }
 
-/// Premise: another connection comes back after the one that was handed on has died, so that the caller
-/// finds it idle. Without limits in time the clock is read for such a caller alone.
-#[tokio::test(start_paused = true)]
-async fn the_wait_of_who_is_handed_a_dead_connection_is_counted() {
-    let pool = Exchange::default().pool(caps(2, 2));
-    let (held, other) = (get(&pool, "a").await.unwrap(), get(&pool, "a").await.unwrap());
-    let caller = tokio::spawn({
-        let pool = pool.clone();
-        async move { get(&pool, "a").await.unwrap().waited() }
-    });
-    sleep(SECOND).await;
-    let dead = held.dead.clone();
-    drop(held);
-    dead.store(true, Ordering::SeqCst);
-    drop(other);
-    assert_eq!(SECOND, caller.await.unwrap());
-    let stats = pool.stats();
-    assert_eq!((1, 1), (stats.reused, stats.closed.by(CloseReason::Lost)));
-    assert!(SECOND <= stats.waits.quantile(1.0).unwrap());
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_connection_found_dead_is_replaced_before_anybody_sees_it() {
     let pool = Exchange::default().pool(caps(1, 1));

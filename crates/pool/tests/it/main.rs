@@ -15,6 +15,8 @@ mod known_failures;
 mod leases;
 #[cfg(feature = "tokio")]
 mod support;
+#[cfg(feature = "tokio")]
+mod waits;
 
 #[cfg(feature = "http")]
 mod http;

@@ -1,8 +1,8 @@
 //! The pure core: P1, P2, P3, P5, P6, P8, P9, P10 and P11 on random histories, and what they come to.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use pool::{Options, Reuse};
+use pool::{CloseReason, Command, Fate, Granted, Options, Reuse, Slots};
 use proptest::prelude::*;
 
 use crate::slots_model::{How, KEYS, Key, World};
@@ -21,6 +21,7 @@ enum Op {
     Closed(usize),
     Lost(usize),
     Wait(Duration),
+    Date,
     Sweep,
     Drain(Key),
     Resize(usize, usize),
@@ -29,7 +30,8 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     let how = prop_oneof![
-        8 => Just(How::Return),
+        4 => Just(How::Return),
+        4 => Just(How::ReturnUndated),
         1 => Just(How::Unclaimed),
         2 => Just(How::Discard),
         1 => Just(How::FoundDead),
@@ -46,6 +48,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => any::<usize>().prop_map(Op::Closed),
         2 => any::<usize>().prop_map(Op::Lost),
         4 => (0..60_u64).prop_map(|seconds| Op::Wait(Duration::from_secs(seconds))),
+        2 => Just(Op::Date),
         2 => Just(Op::Sweep),
         1 => (0..KEYS).prop_map(Op::Drain),
         1 => (1..=PLACES_MAX, 1..4_usize).prop_map(|(total, per_key)| Op::Resize(total, per_key)),
@@ -78,6 +81,7 @@ fn apply(world: &mut World, op: &Op) {
         Op::Closed(nth) => world.closed(nth),
         Op::Lost(nth) => world.lost(nth),
         Op::Wait(time) => world.now += time,
+        Op::Date => world.date(),
         Op::Sweep => world.sweep(),
         Op::Drain(key) => world.drain(key),
         Op::Resize(total, per_key) => world.resize(total, per_key),
@@ -117,4 +121,59 @@ proptest! {
         prop_assert_eq!(0, world.slots.live());
         prop_assert_eq!(world.slots.stats().opened, world.slots.stats().closed.total());
     }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+type Core = Slots<Key, u64, Key, ()>;
+
+/// A caller of key 0 who came at this instant and was handed the only connection without a date.
+fn handed_without_a_date(came: Instant) -> (Core, Granted<u64>) {
+    let options = Options { connections_max: 1, idle_timeout: None, ..Options::default() };
+    let mut slots = Slots::new(options);
+    wait(&mut slots, 0, came);
+    let Some(Command::Connect { slot, .. }) = slots.command() else { unreachable!() };
+    let first = handed(slots.connected(slot, 7, came, 0));
+    wait(&mut slots, 0, came);
+    let granted = handed(slots.give_back(first.slot, first.connection, None));
+    (slots, granted)
+}
+
+fn wait(slots: &mut Core, key: Key, now: Instant) {
+    let ticket = slots.ticket(now);
+    slots.wait(&key, ticket, key, ()).expect("the pool is open, and nobody waits");
+}
+
+#[track_caller]
+fn handed(fate: Fate<u64, Key>) -> Granted<u64> {
+    match fate {
+        Fate::Handed { granted, .. } => granted,
+        fate => panic!("{fate:?}"),
+    }
+}
+
+/// Premise: a connect for another key has begun in its place when the clock is read.
+#[test]
+fn a_wait_without_an_end_is_not_ended_for_who_has_the_place_next() {
+    let came = Instant::now();
+    let (mut slots, granted) = handed_without_a_date(came);
+    slots.vanished(granted.slot, CloseReason::Detached);
+    wait(&mut slots, 1, came);
+    let begun = slots.command();
+    assert!(matches!(begun, Some(Command::Connect { key: 1, .. })));
+    slots.date(came + SECOND);
+    assert!(slots.stats_by_key().all(|(_, stats)| stats.adds_up()));
+}
+
+/// Premise: the connection was given back and lent again when the clock is read.
+#[test]
+fn a_wait_without_an_end_is_not_ended_for_who_has_the_connection_next() {
+    let came = Instant::now();
+    let (mut slots, granted) = handed_without_a_date(came);
+    let slot = granted.slot;
+    assert!(matches!(slots.give_back(slot, 7, None), Fate::Idle { .. }));
+    let ticket = slots.ticket(came);
+    assert_eq!(slot, slots.take(&0, ticket, came).unwrap().slot);
+    slots.date(came + SECOND);
+    assert_eq!(Duration::ZERO, slots.waited(slot));
 }

@@ -52,6 +52,8 @@ pub(crate) struct World {
     closed: Vec<CloseReason>,
     checkouts: u64,
     refused: usize,
+    /// Leases whose wait has no end yet, and when it began.
+    undated: Vec<(SlotId, Instant)>,
 }
 
 impl World {
@@ -69,6 +71,7 @@ impl World {
             closed: Vec::new(),
             checkouts: 0,
             refused: 0,
+            undated: Vec::new(),
         }
     }
 
@@ -109,7 +112,7 @@ impl World {
         self.opened += 1;
         let slot = self.open(at, random);
         let fate = self.slots.connected(slot, self.connections, self.now, random);
-        self.taken_in(at, fate);
+        self.taken_in(at, fate, true);
     }
 
     /// A connect fails.
@@ -127,19 +130,21 @@ impl World {
     pub(crate) fn end(&mut self, nth: usize, how: How) {
         let Some(nth) = nth.checked_rem(self.leases.len()) else { return };
         let granted = self.leases.remove(nth);
+        self.undated.retain(|(slot, _)| *slot != granted.slot);
         let at = self.index(granted.slot);
         match how {
-            How::Return => {
+            How::Return | How::ReturnUndated => {
+                let is_dated = matches!(how, How::Return) || self.is_timed();
                 self.places[at].phase = Phase::Idle { since: self.now };
-                let connection = granted.connection;
-                let fate = self.slots.give_back(granted.slot, connection, self.now);
-                self.taken_in(at, fate);
+                let now = is_dated.then_some(self.now);
+                let fate = self.slots.give_back(granted.slot, granted.connection, now);
+                self.taken_in(at, fate, is_dated);
             }
             How::Unclaimed => {
                 self.checkouts -= 1;
                 self.places[at].phase = Phase::Idle { since: self.now };
                 let fate = self.slots.unclaimed(granted.slot, granted.connection, self.now);
-                self.taken_in(at, fate);
+                self.taken_in(at, fate, true);
             }
             How::Discard => {
                 self.slots.end(granted.slot, granted.connection, CloseReason::Discarded);
@@ -200,6 +205,15 @@ impl World {
             let lost = self.places[nth].slot;
             self.apply_commands();
             assert_eq!(Phase::Closing(CloseReason::Lost), self.place(lost).phase);
+        }
+    }
+
+    /// The clock is read: waits that had no end yet end now, each once.
+    pub(crate) fn date(&mut self) {
+        self.slots.date(self.now);
+        assert!(!self.slots.is_undated());
+        for (slot, since) in self.undated.drain(..) {
+            assert_eq!(self.now - since, self.slots.waited(slot));
         }
     }
 
@@ -272,7 +286,7 @@ impl World {
         assert!(self.live_of(key) <= self.options.connections_per_key_max, "over the key's cap");
     }
 
-    fn hand(&mut self, waiter: u64, granted: Granted<Number>) {
+    fn hand(&mut self, waiter: u64, granted: Granted<Number>, is_dated: bool) {
         let place = *self.place(granted.slot);
         let first = self.callers.iter().position(|caller| caller.key == place.key);
         let first = first.expect("somebody waits");
@@ -284,7 +298,12 @@ impl World {
             assert!(!place.stale && !self.is_past(place.expires_at), "handed {place:?}");
         }
         let caller = self.callers.remove(first);
-        assert_eq!(self.now - caller.ticket.since, self.slots.waited(granted.slot));
+        if is_dated {
+            assert_eq!(self.now - caller.ticket.since, self.slots.waited(granted.slot));
+        } else {
+            assert!(self.slots.is_undated());
+            self.undated.push((granted.slot, caller.ticket.since));
+        }
         self.lend(granted);
     }
 
@@ -340,12 +359,12 @@ impl World {
     }
 
     /// A connection that the model has as idle was taken in, and this became of it.
-    fn taken_in(&mut self, at: usize, fate: Fate<Number, u64>) {
+    fn taken_in(&mut self, at: usize, fate: Fate<Number, u64>, is_dated: bool) {
         let slot = self.places[at].slot;
         match fate {
             Fate::Handed { waiter, granted } => {
                 assert_eq!(slot, granted.slot);
-                self.hand(waiter, granted);
+                self.hand(waiter, granted, is_dated);
             }
             Fate::Idle { until } => {
                 assert_eq!(self.deadline(&self.places[at]), until);
@@ -355,6 +374,10 @@ impl World {
                 assert!(matches!(self.place(slot).phase, Phase::Closing(_)), "not to be closed");
             }
         }
+    }
+
+    fn is_timed(&self) -> bool {
+        self.options.idle_timeout.is_some() || self.options.lifetime_max.is_some()
     }
 
     fn deadline(&self, place: &Place) -> Option<Instant> {
@@ -478,6 +501,8 @@ impl World {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum How {
     Return,
+    /// Without a reading of the clock, if no limit in time asks for one.
+    ReturnUndated,
     Unclaimed,
     Discard,
     FoundDead,

@@ -38,7 +38,8 @@ impl RtenEngine {
         let wrong = |reason: &dyn std::fmt::Display| LoadError::new(file, None, reason);
         // From memory: a file whose name does not end in `.onnx` is a model all the same.
         let bytes = read(file)?;
-        let loaded = guarded(|| ModelOptions::default().prepack_weights(true).load(bytes)).map_err(|panic| wrong(&panic))?;
+        let loaded = guarded(|| ModelOptions::default().prepack_weights(true).load(bytes))
+            .map_err(|panic| wrong(&panic))?;
         let model = loaded.map_err(|error| LoadError::new(file, error.node(), chain(&error)))?;
         let &[input] = model.input_ids() else {
             let n = model.input_ids().len();
