@@ -2,6 +2,7 @@
 
 #[cfg(feature = "ort")]
 mod ort;
+mod prepare;
 mod rten;
 mod workers;
 

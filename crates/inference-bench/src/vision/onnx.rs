@@ -8,6 +8,8 @@
 
 mod check;
 mod count;
+mod edit;
+mod read;
 mod wire;
 mod write;
 
@@ -15,6 +17,7 @@ use std::collections::BTreeMap;
 
 pub use check::{Malformed, check};
 pub use count::Counts;
+pub(super) use edit::{Change, Changes, Constant, Draft, Found};
 
 /// The operator set that graphs are written for.
 pub const OPSET: u64 = 17;

@@ -6,6 +6,7 @@ use rten::{Dimension, Model, ModelOptions, NodeId, RunOptions, Value};
 use rten_tensor::TensorView;
 use rten_tensor::prelude::*;
 
+use super::prepare::prepare;
 use super::workers::Workers;
 use super::{Description, Engine, InferError, LoadError, Port, Tensor, guarded, read};
 
@@ -30,14 +31,31 @@ impl std::fmt::Debug for RtenEngine {
 impl RtenEngine {
     /// Loads an ONNX file; so many threads will share the work of an inference.
     ///
+    /// Nodes for which rten has a quicker way to the same numbers are replaced (the crate's README says
+    /// which): results agree to rounding.
+    ///
     /// # Errors
     ///
     /// [`LoadError`] when the file is not there, is no model, has a node that the engine does not know,
     /// or takes something else than one tensor of floats.
     pub fn load(file: &Path, threads: usize) -> Result<Self, LoadError> {
-        let wrong = |reason: &dyn std::fmt::Display| LoadError::new(file, None, reason);
-        // From memory: a file whose name does not end in `.onnx` is a model all the same.
         let bytes = read(file)?;
+        let bytes = prepare(&bytes).unwrap_or(bytes);
+        Self::start(file, bytes, threads)
+    }
+
+    /// Loads an ONNX file whose nodes stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn load_as_it_is(file: &Path, threads: usize) -> Result<Self, LoadError> {
+        Self::start(file, read(file)?, threads)
+    }
+
+    /// From memory: a file whose name does not end in `.onnx` is a model all the same.
+    fn start(file: &Path, bytes: Vec<u8>, threads: usize) -> Result<Self, LoadError> {
+        let wrong = |reason: &dyn std::fmt::Display| LoadError::new(file, None, reason);
         let loaded = guarded(|| ModelOptions::default().prepack_weights(true).load(bytes))
             .map_err(|panic| wrong(&panic))?;
         let model = loaded.map_err(|error| LoadError::new(file, error.node(), chain(&error)))?;

@@ -7,8 +7,8 @@
 
 use std::fmt;
 
-/// Bytes of the longest number.
-const VARINT_BYTES_MAX: usize = 10;
+use super::wire::{NoNumber, varint};
+
 /// Graphs within attributes of nodes of graphs: as deep as no model is.
 const DEPTH_MAX: u32 = 24;
 
@@ -168,19 +168,11 @@ impl Walker<'_> {
 
     /// A number, and where it ends.
     fn varint(&self, start: usize, end: usize) -> Result<(u64, usize), Malformed> {
-        let mut value = 0;
-        for (index, byte) in self.file[start..end].iter().enumerate().take(VARINT_BYTES_MAX) {
-            // The tenth byte has one bit left to give.
-            if index + 1 == VARINT_BYTES_MAX && 1 < *byte {
-                break;
-            }
-            value |= u64::from(byte & 0x7F) << (7 * index);
-            if *byte < 0x80 {
-                return Ok((value, start + index + 1));
-            }
+        match varint(&self.file[start..end]) {
+            Ok((number, len_bytes)) => Ok((number, start + len_bytes)),
+            Err(NoNumber::CutOff) => Err(wrong(start, "a number that is cut off")),
+            Err(NoNumber::Endless) => Err(wrong(start, "an endless number")),
         }
-        let is_cut = end - start < VARINT_BYTES_MAX;
-        Err(wrong(start, if is_cut { "a number that is cut off" } else { "an endless number" }))
     }
 }
 

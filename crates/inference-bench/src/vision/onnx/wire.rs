@@ -1,7 +1,33 @@
-//! Messages of protocol buffers, as far as ONNX needs them written.
+//! Messages of protocol buffers, as far as ONNX needs them.
 //!
 //! Source: "Protocol Buffers: Encoding", wire types 0 (variable length), 2 (length first) and 5 (four
 //! bytes).
+
+/// Bytes of the longest number.
+const VARINT_BYTES_MAX: usize = 10;
+
+/// Why there is no number.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum NoNumber {
+    CutOff,
+    Endless,
+}
+
+/// The number that bytes begin with, and how many of them it takes.
+pub(super) fn varint(bytes: &[u8]) -> Result<(u64, usize), NoNumber> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().enumerate().take(VARINT_BYTES_MAX) {
+        // The tenth byte has one bit left to give.
+        if index + 1 == VARINT_BYTES_MAX && 1 < *byte {
+            break;
+        }
+        value |= u64::from(byte & 0x7F) << (7 * index);
+        if *byte < 0x80 {
+            return Ok((value, index + 1));
+        }
+    }
+    Err(if bytes.len() < VARINT_BYTES_MAX { NoNumber::CutOff } else { NoNumber::Endless })
+}
 
 /// A message under construction.
 #[derive(Debug, Default)]

@@ -88,6 +88,19 @@ impl Graph {
     }
 }
 
+/// The field of a graph that holds a node.
+pub(super) fn node_field(node: &Node) -> Vec<u8> {
+    let mut graph = Message::default();
+    graph.message(1, |message| write_node(node, message));
+    graph.into_bytes()
+}
+
+/// The field of a graph that holds a weight, added to what is there of the graph.
+pub(super) fn add_weight_field(weight: &Weight, graph: &mut Vec<u8>) {
+    graph.extend(weight_head(weight));
+    write_elements(weight, graph).expect("memory takes whatever is written");
+}
+
 /// `NodeProto`.
 fn write_node(node: &Node, message: &mut Message) {
     for input in &node.inputs {
@@ -151,7 +164,7 @@ fn weight_head(weight: &Weight) -> Vec<u8> {
     head
 }
 
-fn data_bytes(weight: &Weight) -> u64 {
+pub(super) fn data_bytes(weight: &Weight) -> u64 {
     let element_bytes = if matches!(weight.fill, Fill::Ints(_)) { 8 } else { 4 };
     weight.elements() * element_bytes
 }

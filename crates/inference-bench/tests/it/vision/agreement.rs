@@ -12,8 +12,11 @@ use inference_bench::vision::picture::{Content, Picture};
 use inference_bench::vision::pipeline::{Letterbox, Place, Preparation};
 use inference_bench::vision::zoo::{self, Normalization};
 
-/// The most that any value, and all values of a tensor together, may be apart.
+/// The most that any value may be apart.
 const MOST: f64 = 1e-3;
+/// The same for all values of a tensor together. Rounding was at most 3.7e-6 in all ten models; one weight
+/// of one depthwise kernel of `YOLO12n` that is wrong by a twentieth is 5.1e-5.
+const MOST_NORM: f64 = 2e-5;
 /// The same for what the picture adds: it may be so little that both engines' rounding is up to 4e-3 of it.
 /// An engine that misses something there is apart by about 1.
 const MOST_ADDED: f64 = 1e-2;
@@ -84,7 +87,7 @@ pub(super) fn check(name: &str, side: u64, library: &Path) -> String {
         ours.len(),
         added.norm
     );
-    assert!(all.worst < MOST && all.norm < MOST && added.norm < MOST_ADDED, "{told}");
+    assert!(all.worst < MOST && all.norm < MOST_NORM && added.norm < MOST_ADDED, "{told}");
     told
 }
 
