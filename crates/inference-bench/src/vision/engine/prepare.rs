@@ -11,7 +11,7 @@
 
 mod dense;
 mod depthwise;
-mod pool;
+mod largest;
 mod shapes;
 mod softmax;
 mod upsample;
@@ -27,7 +27,7 @@ const GROWTH_BYTES_MAX: u64 = 64 << 20;
 
 /// What can be done about a node; the first rule that has something to say is followed.
 const RULES: [fn(&Site<'_>) -> Option<Change>; 5] =
-    [depthwise::rule, dense::rule, pool::rule, softmax::rule, upsample::rule];
+    [depthwise::rule, dense::rule, largest::rule, softmax::rule, upsample::rule];
 
 /// The same model in other words; `None` where there is nothing to do.
 pub(super) fn prepare(file: &[u8]) -> Option<Vec<u8>> {
