@@ -119,7 +119,7 @@ fn what_fails_before_the_first_byte_is_sent_to_another_one() {
         (refused.to_owned(), "upstream_refused_total"),
         (refused.replace("429", "503"), "upstream_refused_total"),
     ] {
-        let (bad, good) = (Upstream::says(reply.clone()), Upstream::says(stream(EVENTS, 1000)));
+        let (bad, good) = (Upstream::says(reply.clone()), Upstream::says_on(stream(EVENTS, 1000)));
         let served = relay(Options::default(), &[&bad, &good]);
         // Both have as little to do: one of two requests goes to the bad one first.
         for _ in 0..2 {

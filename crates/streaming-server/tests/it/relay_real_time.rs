@@ -20,7 +20,7 @@ fn an_upstream_that_stalls_is_given_up() {
     let silent = Upstream::new(|stream, _| {
         let _ = stream.read(&mut [0; 16]);
     });
-    let good = Upstream::says(stream(EVENTS, 100));
+    let good = Upstream::says_on(stream(EVENTS, 100));
     let served = relay(quick(), &[&silent, &good]);
     for _ in 0..2 {
         let raw = request("/v1/completions", BODY, "Connection: close\r\n");

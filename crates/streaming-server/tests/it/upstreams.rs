@@ -20,7 +20,12 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
+    /// Plays to one request of each connection, then closes.
     pub(crate) fn new(play: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static) -> Self {
+        Self::start(play, false)
+    }
+
+    fn start(play: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static, keeps: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -42,7 +47,9 @@ impl Upstream {
                             }
                             seen.lock().unwrap().push(request.clone());
                             play(&mut stream, &request);
-                            return;
+                            if !keeps {
+                                return;
+                            }
                         }
                     });
                 }
@@ -57,6 +64,14 @@ impl Upstream {
         Self::new(move |stream, _| {
             let _ = stream.write_all(&reply);
         })
+    }
+
+    /// Says the same to everybody, and keeps its connections: whoever closes without a word may do so while
+    /// the next request is under way, which fails then.
+    pub(crate) fn says_on(reply: impl Into<Vec<u8>>) -> Self {
+        let reply = reply.into();
+        let play = move |stream: &mut TcpStream, _: &str| drop(stream.write_all(&reply));
+        Self::start(play, true)
     }
 
     pub(crate) fn seen(&self) -> Vec<String> {
