@@ -1,6 +1,6 @@
 //! What the heap holds: an allocator that counts, and the C library's own figures.
 
-#![expect(unsafe_code, reason = "the contract of `GlobalAlloc`, and three calls of the C library")]
+#![expect(unsafe_code, reason = "the contract of `GlobalAlloc`, and four calls of the C library")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::AtomicU64;
@@ -150,9 +150,26 @@ pub fn trim_c_heap() -> bool {
     imp::trim_c_heap()
 }
 
+/// Has the C library keep up to so many freed bytes (at most 2 GiB) for the next request; returns whether
+/// it will.
+///
+/// By itself it maps each large block anew and gives the pages back when the block is released: where the
+/// same megabytes are taken and released again and again, each page costs a fault each time. Blocks of up
+/// to 32 MiB come from its lists from now on. What it keeps goes with [`trim_c_heap`].
+///
+/// For a program, at its start: it holds for the whole process.
+pub fn keep_freed(bytes: usize) -> bool {
+    imp::keep_freed(bytes)
+}
+
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod imp {
+    use libc::{M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, c_int};
+
     use super::CHeap;
+
+    /// The largest blocks that need no mapping of their own: what `mallopt(3)` allows.
+    const LISTED_BYTES_MAX: c_int = 32 << 20;
 
     pub(super) fn c_heap() -> Option<CHeap> {
         // SAFETY: takes nothing, returns plain numbers, and locks each arena itself.
@@ -168,6 +185,13 @@ mod imp {
         // SAFETY: takes a number, releases only what nobody holds, and locks each arena itself.
         unsafe { libc::malloc_trim(0) == 1 }
     }
+
+    pub(super) fn keep_freed(bytes: usize) -> bool {
+        let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX);
+        // SAFETY: takes numbers, and locks the arena that it writes to.
+        let set = |option, value| unsafe { libc::mallopt(option, value) == 1 };
+        set(M_MMAP_THRESHOLD, LISTED_BYTES_MAX) && set(M_TRIM_THRESHOLD, bytes)
+    }
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
@@ -179,6 +203,10 @@ mod imp {
     }
 
     pub(super) fn trim_c_heap() -> bool {
+        false
+    }
+
+    pub(super) fn keep_freed(_: usize) -> bool {
         false
     }
 }
@@ -214,5 +242,14 @@ mod tests {
         assert!(64 << 20 <= heap.used_bytes && 64 << 20 <= heap.mapped_bytes);
         drop(block);
         trim_c_heap();
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn what_is_freed_is_kept() {
+        let block_bytes = 16 << 20;
+        assert!(keep_freed(2 * block_bytes));
+        drop(std::hint::black_box(vec![1_u8; block_bytes]));
+        assert!(block_bytes as u64 <= c_heap().unwrap().free_bytes);
     }
 }
