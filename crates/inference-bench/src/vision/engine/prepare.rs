@@ -12,6 +12,7 @@
 mod dense;
 mod depthwise;
 mod largest;
+mod rows;
 mod shapes;
 mod softmax;
 mod upsample;

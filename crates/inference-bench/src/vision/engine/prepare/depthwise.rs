@@ -3,31 +3,28 @@
 //! quick as rten's loop, as long as rows are not much longer than the kernel is wide.
 
 use super::window::Window;
-use super::{GROWTH_BYTES_MAX, Site, plain};
-use crate::vision::onnx::{Attribute, Change};
+use super::{GROWTH_BYTES_MAX, Site, plain, rows};
+use crate::vision::onnx::Change;
 
 /// Of how many kernels' widths rows may be: beyond, too much of the matrix is zero (3×3 over 80 columns
 /// took as long as before).
 const WIDTH_PER_KERNEL_MAX: u64 = 7;
-/// Rows of the highest picture, and of the highest kernel.
-const HEIGHT_MAX: u64 = 2048;
-const KERNEL_HEIGHT_MAX: u64 = 32;
 
 pub(super) fn rule(site: &Site<'_>) -> Option<Change> {
     site.output()?;
     let [_, channels, height, width] = site.picture()?;
     let (weight, is_conv) = (site.constant(1)?, site.node.op == "Conv");
-    let &[outs, 1, rows, columns] = weight.dims() else { return None };
-    let window = Window::of(site.node, [rows, columns])?;
+    let &[outs, 1, high, columns] = weight.dims() else { return None };
+    let window = Window::of(site.node, [high, columns])?;
     let [out_height, out_width] = window.output([height, width])?;
     let groups = site.node.int("group").and_then(|groups| u64::try_from(groups).ok())?;
     let is_depthwise = is_conv && 1 < channels && outs == channels && groups == channels;
     let fits = out_width.max(width) <= columns.checked_mul(WIDTH_PER_KERNEL_MAX)?;
-    let is_low = out_height.max(height) <= HEIGHT_MAX && rows <= KERNEL_HEIGHT_MAX;
-    if !is_depthwise || !window.is_dense() || !fits || !is_low {
+    let are_few = rows::are_few(&window, height, out_height);
+    if !is_depthwise || !window.is_dense() || !fits || !are_few {
         return None;
     }
-    let sides = [channels, rows, width, out_width];
+    let sides = [channels, high, width, out_width];
     let elements = sides.iter().try_fold(1_u64, |product, &side| product.checked_mul(side))?;
     if GROWTH_BYTES_MAX / 4 < elements {
         return None;
@@ -38,18 +35,13 @@ pub(super) fn rule(site: &Site<'_>) -> Option<Change> {
     };
     let banded = banded(&weight.floats()?, &window, [width, out_width].map(|n| n as usize));
     let mut plan = site.plan();
-    let (above, below) = (window.pads[0].cast_signed(), window.pads[2].cast_signed());
-    let pads = plan.ints("pads", vec![0, 0, above, 0, 0, 0, below, 0]);
-    let padded = plan.step("padded", plain("Pad"), &[site.input(0), &pads]);
-    let order = (0..out_height).flat_map(|row| (row..row + rows).map(u64::cast_signed)).collect();
-    let order = plan.ints("order", order);
-    let gather = ("Gather", vec![("axis", Attribute::Int(2))]);
-    let under = plan.step("under", gather, &[&padded, &order]);
+    let order = (0..out_height).flat_map(|row| row..row + high).collect();
+    let under = rows::copied(&mut plan, site.input(0), &window, order);
     // 0 stands for what is there.
-    let shape = vec![0, 0, out_height.cast_signed(), (rows * width).cast_signed()];
+    let shape = vec![0, 0, out_height.cast_signed(), (high * width).cast_signed()];
     let shape = plan.ints("shape", shape);
     let matrix = plan.step("matrix", plain("Reshape"), &[&under, &shape]);
-    let banded = plan.floats("banded", &[channels, rows * width, out_width], banded);
+    let banded = plan.floats("banded", &[channels, high * width, out_width], banded);
     let Some(bias) = bias else {
         return Some(plan.last(plain("MatMul"), &[&matrix, &banded]));
     };

@@ -34,6 +34,12 @@ impl Window {
         Self::of(node, numbers(node, "kernel_shape", [0; 2])?)
     }
 
+    /// One row of it, where the rows are taken care of.
+    pub(super) fn row(&self) -> Self {
+        let [_, left, _, right] = self.pads;
+        Self { kernel: [1, self.kernel[1]], pads: [0, left, 0, right], ..*self }
+    }
+
     /// Whether it moves by one, covers what lies side by side, and never covers nothing.
     pub(super) fn is_dense(&self) -> bool {
         let [top, left, bottom, right] = self.pads;
