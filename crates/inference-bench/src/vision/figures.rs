@@ -44,14 +44,25 @@ impl Sample {
 }
 
 /// Pictures as fast as they go, as many at once as there are threads.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Batch {
     /// How many.
     pub pictures: u64,
     /// How long all of them took, in milliseconds.
     pub wall_ms: f64,
+    /// How long each took, while others were on their way, in milliseconds.
+    #[serde(default)]
+    pub each_ms: Vec<f64>,
     /// The peak of resident memory above what was there before, in bytes.
     pub peak_bytes: Option<u64>,
+}
+
+impl Batch {
+    /// Pictures a second; `None` without any.
+    #[must_use]
+    pub fn rate(&self) -> Option<f64> {
+        (0 < self.pictures).then(|| 1e3 * self.pictures as f64 / self.wall_ms)
+    }
 }
 
 /// Pictures of one size and content.

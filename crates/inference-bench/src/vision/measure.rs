@@ -1,5 +1,6 @@
 //! Measures a model in this process, family by family.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -239,43 +240,55 @@ impl Session<'_> {
         self.observer.trim();
         let is_reset = seam::reset_peak();
         let before = seam::resident_bytes();
+        let first = self.plan.batch_warmups();
+        self.see_all(pipeline, &pictures, 0..first);
         let begin = Instant::now();
-        let seen = self.see_all(pipeline, &pictures);
+        let each_ms = self.see_all(pipeline, &pictures, first..first + self.plan.batch);
         let wall_ms = millis(begin.elapsed());
         let peak_bytes = above(before, is_reset);
-        self.figures.batch = Some(Batch { pictures: seen, wall_ms, peak_bytes });
+        let pictures = each_ms.len() as u64;
+        self.figures.batch = Some(Batch { pictures, wall_ms, each_ms, peak_bytes });
     }
 
     /// As many callers as there are threads take turns at the pictures of a batch: what one does alone, the
-    /// letterbox and most small operations, then keeps nobody waiting. Returns how many were seen.
-    fn see_all(&mut self, pipeline: &Pipeline, pictures: &[Picture]) -> u64 {
-        let Plan { batch: planned, family_time_max, .. } = *self.plan;
-        let (next, begin) = (AtomicU64::new(0), Instant::now());
+    /// letterbox and most small operations, then keeps nobody waiting. Returns how long each took that was seen.
+    fn see_all(
+        &mut self,
+        pipeline: &Pipeline,
+        pictures: &[Picture],
+        numbers: Range<u64>,
+    ) -> Vec<f64> {
+        let Plan { batch, family_time_max, .. } = *self.plan;
+        let planned = self.plan.batch_warmups() + batch;
+        let (next, begin) = (AtomicU64::new(numbers.start), Instant::now());
         let turns = || {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            (number < planned && begin.elapsed() <= family_time_max).then_some(number as usize)
+            (number < numbers.end && begin.elapsed() <= family_time_max).then_some(number as usize)
         };
         let (sender, answers) = mpsc::channel();
-        let (mut seen, mut looks) = (0, 0);
+        let look = |number: usize| {
+            let begin = Instant::now();
+            pipeline.see(&pictures[number % pictures.len()]).map(|_| millis(begin.elapsed()))
+        };
+        let (mut each_ms, mut done) = (Vec::new(), numbers.start);
         thread::scope(|scope| {
             for _ in 0..self.plan.threads.max(1) {
                 let sender = sender.clone();
                 scope.spawn(move || {
-                    let mut taken = iter::from_fn(turns)
-                        .map(|number| pipeline.see(&pictures[number % pictures.len()]));
-                    taken.try_for_each(|look| sender.send(look))
+                    iter::from_fn(turns).map(look).try_for_each(|ms| sender.send(ms))
                 });
             }
             drop(sender);
             for answer in answers {
-                (seen, looks) = (seen + u64::from(self.figures.count(answer).is_some()), looks + 1);
-                self.observer.step(Step { family: Family::Batch, done: looks, planned });
+                each_ms.extend(self.figures.count(answer));
+                done += 1;
+                self.observer.step(Step { family: Family::Batch, done, planned });
             }
         });
-        if looks < planned {
-            self.figures.left_out.insert(Family::Batch, planned - looks);
+        if done < numbers.end {
+            self.figures.left_out.insert(Family::Batch, numbers.end - done);
         }
-        seen
+        each_ms
     }
 
     fn peaks(&mut self, pipeline: &Pipeline) {

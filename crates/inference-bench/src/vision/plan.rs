@@ -56,7 +56,7 @@ pub struct Plan {
     pub loads: u64,
     /// Single pictures.
     pub singles: u64,
-    /// Pictures of a batch.
+    /// Pictures of a batch, after [`batch_warmups`](Self::batch_warmups).
     pub batch: u64,
     /// Inferences whose peak is taken.
     pub peaks: u64,
@@ -111,7 +111,7 @@ impl Plan {
             families: Family::ALL.to_vec(),
             loads: 3,
             singles: 12,
-            batch: 8,
+            batch: 24,
             peaks: 3,
             at_once: 10,
             waves: 1,
@@ -153,6 +153,14 @@ impl Plan {
                 ..quick
             },
         }
+    }
+
+    /// Looks before a batch's time counts: they touch memory that later ones find warm.
+    ///
+    /// The first look has all threads to itself, so each thread has had one of its own after two for each.
+    #[must_use]
+    pub fn batch_warmups(&self) -> u64 {
+        2 * self.threads.max(1) as u64
     }
 
     /// The pictures of the family of real time: those given, or four that are made up, in full HD.

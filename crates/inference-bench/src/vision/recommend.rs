@@ -131,8 +131,7 @@ impl Advisor<'_> {
 
     fn throughput(&self) -> Option<Recommendation> {
         let limit = self.targets.throughput_of(&self.figures.facts)?;
-        let batch = self.figures.batch.filter(|batch| 0 < batch.pictures)?;
-        let rate = 1e3 * batch.pictures as f64 / batch.wall_ms;
+        let rate = self.figures.batch.as_ref()?.rate()?;
         if limit <= rate {
             return None;
         }
@@ -214,7 +213,7 @@ mod tests {
         let leaking =
             Figures { growth: Some(Growth { live_bytes, ..Growth::default() }), ..model() };
         check(&leaking, "leak", (64.0, 63.0), "5.273 MiB a day");
-        let batch = Batch { pictures: 10, wall_ms: 1000.0, peak_bytes: None };
+        let batch = Batch { pictures: 10, wall_ms: 1000.0, ..Batch::default() };
         check(
             &Figures { batch: Some(batch), ..model() },
             "throughput",

@@ -4,7 +4,7 @@ use super::{Family, Targets};
 use crate::case::CaseRecord;
 use crate::gate::{Limit, Side, short};
 use crate::report::Rates;
-use crate::stats::{EarlyStop, interval, median, quantile, slope};
+use crate::stats::{EarlyStop, Interval, interval, median, quantile, slope};
 use crate::verdict::Verdict;
 use crate::vision::figures::{Figures, Growth, OfPicture, Sample};
 
@@ -172,13 +172,21 @@ impl Cases<'_> {
     }
 
     fn batch(&self) -> Vec<CaseRecord> {
-        let Some(batch) = self.figures.batch.filter(|batch| 0 < batch.pictures) else {
+        let Some((batch, value)) = self.figures.batch.as_ref().and_then(|b| Some((b, b.rate()?)))
+        else {
             return Vec::new();
         };
         let mut rate = self.case("throughput", "images/s", "Batch Processing Tests");
         rate.n = batch.pictures;
         rate.wall_s = batch.wall_ms / 1e3;
-        rate.value = Some(1e3 * batch.pictures as f64 / batch.wall_ms);
+        rate.value = Some(value);
+        // As sure as the typical look is known.
+        let mut each_ms = batch.each_ms.clone();
+        each_ms.sort_by(f64::total_cmp);
+        rate.interval = interval(&each_ms, 0.5, 0.95).map(|Interval { low, high }| {
+            let of_typical = |ms| value * median(&each_ms) / ms;
+            Interval { low: of_typical(high), high: of_typical(low) }
+        });
         if let Some(limit) = self.targets.throughput_of(&self.figures.facts) {
             rate.judge(Limit::at_least(limit));
             self.excuse(&mut rate, 1e3 / limit);
@@ -364,7 +372,12 @@ mod tests {
         check(&peak(1024), "memory", Verdict::Pass);
         check(&peak(1025), "memory", Verdict::Fail);
         let batch = |pictures, mib: u64| {
-            let batch = Batch { pictures, wall_ms: 1000.0, peak_bytes: Some(mib << 20) };
+            let batch = Batch {
+                pictures,
+                wall_ms: 1000.0,
+                peak_bytes: Some(mib << 20),
+                ..Batch::default()
+            };
             Figures { batch: Some(batch), ..model() }
         };
         check(&batch(20, 4096), "throughput", Verdict::Pass);
@@ -381,6 +394,20 @@ mod tests {
         check(&cleanup(2 << 20), "cleanup", Verdict::Fail);
     }
 
+    /// Looks that differ by more than the limit is away decide nothing.
+    #[test]
+    fn a_rate_is_as_sure_as_its_typical_look() {
+        let batch = |spread_ms: f64| {
+            let each_ms = (0..24).map(|i| 100.0 + spread_ms * (f64::from(i) - 11.5)).collect();
+            Some(Batch { pictures: 21, wall_ms: 1000.0, each_ms, ..Batch::default() })
+        };
+        check(&Figures { batch: batch(0.1), ..model() }, "throughput", Verdict::Pass);
+        let unsure =
+            check(&Figures { batch: batch(2.0), ..model() }, "throughput", Verdict::Undecided);
+        let Interval { low, high } = unsure.interval.unwrap();
+        assert!(low < 20.0 && 21.0 < high && high < 25.0, "{low} {high}");
+    }
+
     #[test]
     fn what_was_left_out_is_told() {
         let left_out = [(Family::RealTime, 29), (Family::Pictures, 24)].into();
@@ -394,7 +421,7 @@ mod tests {
         let mut figures = Figures { load_ms: vec![9e9], ..model() };
         figures.facts.variant = None;
         check(&figures, "load", Verdict::Reported);
-        figures.batch = Some(Batch { pictures: 1, wall_ms: 9e9, peak_bytes: None });
+        figures.batch = Some(Batch { pictures: 1, wall_ms: 9e9, ..Batch::default() });
         figures.facts.variant = Some(Variant::Medium);
         check(&figures, "throughput", Verdict::Reported);
     }

@@ -1,7 +1,7 @@
 //! `inference-bench vision` and `models` as a script sees them.
 
-use inference_bench::vision::Figures;
 use inference_bench::vision::picture::{Content, Picture};
+use inference_bench::vision::{Figures, Mode, Plan};
 use serde_json::Value;
 
 use super::{SIDE, generate, program, text};
@@ -31,13 +31,20 @@ fn lenient(folder: &tempfile::TempDir) -> String {
     text(&path).to_owned()
 }
 
+/// The program's, which has all threads.
+fn looks_of_a_batch() -> u64 {
+    let plan = Plan::new(Mode::Quick);
+    plan.batch_warmups() + plan.batch
+}
+
 #[test]
 fn a_model_that_meets_its_targets_passes_and_tells_all_families() {
     let folder = tempfile::tempdir().unwrap();
     let (targets, report) = (lenient(&folder), folder.path().join("report"));
     let names = ["yolo11n/load", "yolo11n/real_time", "yolo11n/batch_memory", "yolo11n/concurrent"];
     let told = check(&["--targets", &targets, "-o", text(&report)], 0, "verdict: pass", &names);
-    assert!(told.contains("batch: 8 of 8"), "{told}");
+    let looks = looks_of_a_batch();
+    assert!(told.contains(&format!("batch: {looks} of {looks}")), "{told}");
     let read = |name: &str| std::fs::read_to_string(report.join(name)).unwrap();
     crate::schema::check_text(&read("report.json"));
     let json: Value = serde_json::from_str(&read("report.json")).unwrap();
@@ -140,7 +147,7 @@ fn with_json_stdout_holds_ndjson_and_each_picture_of_a_batch_is_told() {
         .filter(|event| event["event"] == "progress" && event["family"] == "batch")
         .map(|event| event["done"].as_u64().unwrap())
         .collect();
-    assert_eq!((1..=8).collect::<Vec<_>>(), batch);
+    assert_eq!((1..=looks_of_a_batch()).collect::<Vec<_>>(), batch);
     assert_eq!("end", events.last().unwrap()["event"]);
 }
 
