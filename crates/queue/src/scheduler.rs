@@ -1,8 +1,10 @@
 //! The order of jobs, as a value: no clock, no task, no lock.
 
 mod account;
+mod chain;
 mod keys;
 mod lane;
+mod line;
 mod promotions;
 mod rank;
 mod ready;
@@ -15,7 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::account::Rounds;
+use self::chain::Links;
 use self::lane::Lanes;
+use self::line::Queued;
 use self::promotions::Promotions;
 use self::rank::{Ageing, Rank, nanos};
 use self::ready::Ready;
@@ -62,13 +66,14 @@ pub struct Scheduler<K, J> {
     stamp: u64,
     slots: Arena<Slot<J>>,
     lanes: Lanes<K>,
+    links: Links,
     ready: Ready,
     promotions: Promotions,
     rounds: Rounds,
     /// Queued jobs that have a time-out, by its end.
     deadlines: BTreeSet<(u64, u32)>,
     uniques: HashMap<Arc<str>, Id>,
-    /// The worst-ranked job of each lane, kept only where jobs may be shed.
+    /// The worst-ranked job of each lane by rank, kept only where jobs may be shed.
     worst: BTreeMap<Rank, u32>,
     counters: Counters,
     closed: bool,
@@ -87,6 +92,13 @@ struct Slot<J> {
     deadline_ns: u64,
     unique: Option<Arc<str>>,
     work: J,
+}
+
+impl<J> Slot<J> {
+    /// The job as its line knows it.
+    fn queued(&self, index: u32) -> Queued {
+        Queued { rank: self.rank, class: self.class, index }
+    }
 }
 
 /// A job was queued.
@@ -111,6 +123,7 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
             stamp: 0,
             slots: Arena::new(),
             lanes: Lanes::new(),
+            links: Links::default(),
             ready: Ready::default(),
             promotions: Promotions::default(),
             rounds: Rounds::default(),
@@ -122,7 +135,7 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         }
     }
 
-    /// Queues a job. Logarithmic in the queued jobs of its key.
+    /// Queues a job. Logarithmic in the keys that have jobs.
     ///
     /// # Errors
     ///
@@ -246,12 +259,13 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         }
         let slot = self.slots.at_mut(id.index);
         let submitted_ns = slot.rank.top_at_ns - self.ageing.top_at_ns(0, slot.class);
-        let lane = self.lanes.at_mut(slot.lane);
-        lane.jobs.remove(&slot.rank);
+        let before = slot.queued(id.index);
         slot.class = class;
         slot.rank.top_at_ns = self.ageing.top_at_ns(submitted_ns, class);
-        lane.jobs.insert(slot.rank, id.index);
-        let lane = slot.lane;
+        let (lane, after) = (slot.lane, slot.queued(id.index));
+        let jobs = &mut self.lanes.at_mut(lane).jobs;
+        jobs.remove(before, &mut self.links, |job| self.slots.at(job).rank);
+        jobs.insert(after);
         self.settle(lane);
         true
     }

@@ -1,10 +1,11 @@
 //! The jobs of one key.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::num::NonZeroU32;
 
 use super::account::Account;
+use super::line::Line;
 use super::rank::Rank;
 use super::ready::Place;
 use crate::arena::Arena;
@@ -17,12 +18,11 @@ pub(super) struct Standing {
     pub(super) head: Option<Rank>,
 }
 
-/// The line of one key: its queued jobs by rank, and what it may do.
+/// What a key has queued and what it may do.
 #[derive(Debug)]
 pub(super) struct Lane<K> {
     pub(super) key: K,
-    /// Queued jobs by rank; the value is the job's index.
-    pub(super) jobs: BTreeMap<Rank, u32>,
+    pub(super) jobs: Line,
     pub(super) running: usize,
     /// Its own cap, if it has one.
     pub(super) cap: Option<usize>,
@@ -40,7 +40,7 @@ impl<K> Lane<K> {
     fn new(key: K) -> Self {
         Self {
             key,
-            jobs: BTreeMap::new(),
+            jobs: Line::default(),
             running: 0,
             cap: None,
             weight: NonZeroU32::MIN,
@@ -67,11 +67,7 @@ impl<K> Lane<K> {
         if self.paused || self.cap.unwrap_or(key_cap) <= self.running {
             return None;
         }
-        self.jobs.first_key_value().map(|(rank, index)| (*rank, *index))
-    }
-
-    pub(super) fn worst(&self) -> Option<Rank> {
-        self.jobs.last_key_value().map(|(rank, _)| *rank)
+        self.jobs.best()
     }
 
     pub(super) fn is_idle(&self) -> bool {

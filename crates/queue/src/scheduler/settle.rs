@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::account::{Account, allowance};
 use super::lane::Standing;
+use super::line::Queued;
 use super::rank::{NEVER_NS, Rank, nanos};
 use super::ready::Place;
 use super::{Scheduler, Slot};
@@ -19,8 +20,8 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
 
     /// The worst-ranked job of all, if it ranks behind this rank and may be shed.
     pub(super) fn worst_behind(&self, rank: Rank) -> Option<Id> {
-        let (worst, lane) = self.worst.last_key_value().filter(|(worst, _)| rank < **worst)?;
-        Some(Id { sequence: worst.sequence, index: self.lanes.at(*lane).jobs[worst] })
+        let (worst, index) = self.worst.last_key_value().filter(|(worst, _)| rank < **worst)?;
+        Some(Id { sequence: worst.sequence, index: *index })
     }
 
     pub(super) fn shed(&mut self, id: Id) -> (Id, J) {
@@ -41,6 +42,7 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         if let Some(unique) = &job.unique {
             self.uniques.insert(Arc::clone(unique), id);
         }
+        let queued = Queued { rank, class: job.class, index: id.index };
         self.slots.insert(Slot {
             rank,
             lane,
@@ -52,7 +54,7 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
             work: job.work,
         });
         let line = self.lanes.at_mut(lane);
-        line.jobs.insert(rank, id.index);
+        line.jobs.push(queued, &mut self.links);
         // A lane that stands for a better job stands where it stood.
         let is_better = |head: Rank| head < rank;
         let stands = line.standing.and_then(|standing| standing.head).is_some_and(is_better);
@@ -66,7 +68,9 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
     pub(super) fn start_head_of(&mut self, index: u32, round: u64) -> Id {
         let has_rivals = self.ready.first_has_rivals();
         let lane = self.lanes.at_mut(index);
-        let (rank, job) = lane.jobs.pop_first().expect("a ready lane has a job");
+        let (rank, job) = lane.jobs.best().expect("a ready lane has a job");
+        let queued = self.slots.at(job).queued(job);
+        lane.jobs.remove(queued, &mut self.links, |job| self.slots.at(job).rank);
         let slot = self.slots.at_mut(job);
         slot.state = State::Running;
         if slot.deadline_ns != NEVER_NS {
@@ -92,7 +96,8 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
             self.deadlines.remove(&(slot.deadline_ns, index));
         }
         self.forget_unique(&slot);
-        self.lanes.at_mut(slot.lane).jobs.remove(&slot.rank);
+        let jobs = &mut self.lanes.at_mut(slot.lane).jobs;
+        jobs.remove(slot.queued(index), &mut self.links, |job| self.slots.at(job).rank);
         self.settle(slot.lane);
         slot
     }
@@ -151,11 +156,12 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
 
     fn settle_worst(&mut self, index: u32) {
         let lane = self.lanes.at_mut(index);
-        let worst = lane.worst();
-        if lane.indexed_worst != worst {
+        let worst = lane.jobs.worst(|job| self.slots.at(job).rank);
+        let rank = worst.map(|(rank, _)| rank);
+        if lane.indexed_worst != rank {
             lane.indexed_worst.map(|old| self.worst.remove(&old));
-            worst.map(|new| self.worst.insert(new, index));
-            lane.indexed_worst = worst;
+            worst.map(|(rank, job)| self.worst.insert(rank, job));
+            lane.indexed_worst = rank;
         }
     }
 }
