@@ -13,9 +13,11 @@ pub(crate) const CHECKERS: [&str; 2] = ["loom", "shuttle"];
 /// How the names begin by which cargo tells a program of its package.
 const TOLD: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
 
-/// The folder that holds the workspace.
+/// The folder that holds the workspace: cargo tells it to what it runs. What was known when this was
+/// built is no longer true in a checkout that was moved with its `target`.
 pub(crate) fn root() -> PathBuf {
-    let xtask = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let told = std::env::var_os("CARGO_MANIFEST_DIR");
+    let xtask = told.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     xtask.parent().expect("xtask lies in the workspace").to_path_buf()
 }
 
