@@ -4,6 +4,7 @@
 
 use std::io::Read;
 use std::thread;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -50,7 +51,7 @@ fn read(client: &Client, mut stream: impl Read) -> (Vec<u8>, bool) {
             return (bytes, false);
         }
         let mut buffer = vec![0; limit];
-        match stream.read(&mut buffer).unwrap() {
+        match stream.read(&mut buffer).expect("a stream goes on or ends") {
             0 => return (bytes, true),
             n => bytes.extend_from_slice(&buffer[..n]),
         }
@@ -85,9 +86,16 @@ fn events(bytes: &[u8]) -> Vec<Value> {
     events
 }
 
+/// A server of these tests that says nothing for so long has lost something: it would otherwise be waited
+/// for without end, while its comments keep the stream alive.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// A failure that is found by waiting is not made smaller for longer than this.
+const SHRINK_MS_MAX: u32 = 30_000;
+
 fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig { cases: cases.unwrap_or(24), max_shrink_iters: 50, ..ProptestConfig::default() }
+    let config = ProptestConfig { max_shrink_time: SHRINK_MS_MAX, ..ProptestConfig::default() };
+    ProptestConfig { cases: cases.unwrap_or(24), max_shrink_iters: 50, ..config }
 }
 
 proptest! {
@@ -100,7 +108,8 @@ proptest! {
     ) {
         let said: Vec<String> = (0..7).map(|token| format!("<{token}>")).collect();
         let said_bytes: Vec<&[u8]> = said.iter().map(String::as_bytes).collect();
-        let options = Options { backlog_bytes_max, ..Options::default() };
+        let keep_alive = 10 * SILENCE_MAX;
+        let options = Options { backlog_bytes_max, keep_alive, ..Options::default() };
         let (served, log) = serve_script(options, &said_bytes, true);
         let read: Vec<_> = thread::scope(|scope| {
             let ask = |client: &Client| {
@@ -109,6 +118,7 @@ proptest! {
                     r#"{{"prompt":"a","max_tokens":{tokens},"n":{choices},"stream":true}}"#
                 );
                 let mut stream = served.connect();
+                stream.set_read_timeout(Some(SILENCE_MAX)).unwrap();
                 let raw = crate::helpers::request("/v1/completions", &body, "Connection: close\r\n");
                 std::io::Write::write_all(&mut stream, &raw).unwrap();
                 read(client, stream)
