@@ -139,7 +139,8 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
         }
     }
 
-    /// Queues a job. Logarithmic in the keys that have jobs.
+    /// Queues a job. Logarithmic in the keys that have jobs and in the jobs that have a time-out; linear in
+    /// the classes in which its key has jobs, of which there are at most 256.
     ///
     /// # Errors
     ///
