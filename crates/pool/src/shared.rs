@@ -14,11 +14,11 @@ use self::locked::{Core, Errands, Locked, Work};
 use self::under_way::{Attempt, Closing};
 use crate::connect::{Bereaved, DynConnect, Key, Poolable};
 use crate::error::GetError;
-use crate::lease::{Home, Item, Lease, Loan, Renewing};
+use crate::lease::{Home, Item, Lease, Lent, Renewing};
 use crate::options::Options;
 use crate::seam::{self, Runtime, within};
 use crate::seats::{Found, SeatNumber};
-use crate::slots::{Granted, Refused, SlotId, Ticket};
+use crate::slots::{Refused, SlotId, Ticket};
 use crate::stats::CloseReason;
 use crate::sync::Mutex;
 
@@ -89,8 +89,8 @@ impl<K: Key, C: Poolable> Shared<K, C> {
     /// Lends an idle connection, if there is one.
     pub(crate) fn take(self: &Arc<Self>, key: &K, ticket: &mut Option<Ticket>) -> Option<Lease<C>> {
         let now = self.clock();
-        let granted = self.change(|locked| locked.take(key, ticket, now))?;
-        Some(self.lease(granted, now))
+        let lent = self.change(|locked| locked.take(key, ticket, now))?;
+        Some(self.lease(lent, now))
     }
 
     /// Does what is to be done, in order, and what follows from that.
@@ -137,14 +137,14 @@ impl<K: Key, C: Poolable> Shared<K, C> {
         let attempt = Attempt::new(shared, slot);
         runtime.clone().spawn(async move {
             match attempt.open(&key).await {
-                Ok(connection) => attempt.connected(Box::new(Item { connection, runtime })),
+                Ok(connection) => attempt.connected(Item::fresh(connection, runtime)),
                 Err(error) => attempt.failed(error),
             }
         });
     }
 
-    fn lease(self: &Arc<Self>, granted: Granted<Box<Item<C>>>, now: Option<Instant>) -> Lease<C> {
-        Lease::new(Loan { home: self.clone(), granted }, now)
+    fn lease(self: &Arc<Self>, lent: Lent<C>, now: Option<Instant>) -> Lease<C> {
+        Lease::new(self.clone(), lent, now)
     }
 
     fn refused(&self, refused: Refused) -> GetError {
@@ -182,18 +182,18 @@ impl<'a, K: Key, C: Poolable> Caller<'a, K, C> {
         let Self { shared, key, ticket, seat } = self;
         let now = shared.clock();
         let mut refused = None;
-        let granted = shared.change(|locked| {
-            let granted = locked.take(key, ticket, now);
-            if granted.is_none() {
+        let lent = shared.change(|locked| {
+            let lent = locked.take(key, ticket, now);
+            if lent.is_none() {
                 match locked.wait(key, ticket, waker, now) {
                     Ok(number) => *seat = Some(number),
                     Err(reason) => refused = Some(reason),
                 }
             }
-            granted
+            lent
         });
-        match (granted, refused) {
-            (Some(granted), _) => Poll::Ready(Ok(shared.lease(granted, now))),
+        match (lent, refused) {
+            (Some(lent), _) => Poll::Ready(Ok(shared.lease(lent, now))),
             (None, Some(reason)) => Poll::Ready(Err(shared.refused(reason))),
             (None, None) => Poll::Pending,
         }
@@ -204,7 +204,7 @@ impl<'a, K: Key, C: Poolable> Caller<'a, K, C> {
         let seen = self.shared.locked.lock().look(seat, waker);
         let Some(Found::Told(told)) = seen else { return Poll::Pending };
         self.seat = None;
-        Poll::Ready(told.map(|granted| self.shared.lease(granted, None)).map_err(|error| *error))
+        Poll::Ready(told.map(|lent| self.shared.lease(lent, None)).map_err(|error| *error))
     }
 }
 
@@ -266,11 +266,11 @@ impl<K: Key, C: Poolable> Home<C> for Shared<K, C> {
         };
         let attempt = Attempt::new(self, slot);
         Box::pin(async move {
-            let Item { connection, runtime } = *item;
+            let Item { connection, runtime, .. } = *item;
             within(close_timeout, pin!(connection.close())).await;
             let connection = attempt.open(&key).await?;
             attempt.renewed();
-            Ok(Box::new(Item { connection, runtime }))
+            Ok(Item::fresh(connection, runtime))
         })
     }
 }

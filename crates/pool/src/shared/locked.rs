@@ -7,15 +7,15 @@ use std::time::Instant;
 use crate::connect::{Key, Poolable};
 use crate::error::GetError;
 use crate::keeper::{Due, Keeping};
-use crate::lease::Item;
+use crate::lease::{Item, Lent};
 use crate::options::Options;
 use crate::seam::{self, Runtime};
 use crate::seats::{Found, SeatNumber, Seats};
-use crate::slots::{Command, Fate, Granted, Refused, SlotId, Slots, Ticket};
+use crate::slots::{Command, Fate, Refused, SlotId, Slots, Ticket};
 
 /// What a caller who waited is told. Errors are rare, and as a pointer they leave no more to be copied than
 /// there is for all others.
-pub(crate) type Told<C> = Result<Granted<Box<Item<C>>>, Box<GetError>>;
+pub(crate) type Told<C> = Result<Lent<C>, Box<GetError>>;
 /// The core, as this shell uses it.
 pub(crate) type Core<K, C> = Slots<K, Box<Item<C>>, SeatNumber, SeatNumber>;
 
@@ -108,12 +108,12 @@ impl<K: Key, C: Poolable> Locked<K, C> {
         key: &K,
         ticket: &mut Option<Ticket>,
         reading: Option<Instant>,
-    ) -> Option<Granted<Box<Item<C>>>> {
+    ) -> Option<Lent<C>> {
         // Who has just come has not waited, whatever the time.
         let now = || if ticket.is_none() { self.began } else { seam::now() };
         let now = reading.unwrap_or_else(now);
         let ticket = *ticket.get_or_insert_with(|| self.slots.ticket(now));
-        self.slots.take(key, ticket, now)
+        self.slots.take(key, ticket, now).map(Lent::from)
     }
 
     /// Puts a caller in line, in which the ticket keeps its place.
@@ -172,10 +172,10 @@ impl<K: Key, C: Poolable> Locked<K, C> {
     ) -> Option<Found<Told<C>>> {
         let left = self.seats.leave(seat);
         match left {
-            Some(Found::Told(Ok(Granted { slot, connection, .. }))) => {
+            Some(Found::Told(Ok(Lent { slot, item }))) => {
                 let now = reading.unwrap_or_else(seam::now);
                 self.slots.date(now);
-                let fate = self.slots.unclaimed(slot, connection, now);
+                let fate = self.slots.unclaimed(slot, item, now);
                 self.pass_on(fate);
                 None
             }
@@ -198,7 +198,7 @@ impl<K: Key, C: Poolable> Locked<K, C> {
     #[inline(always)]
     pub(super) fn pass_on(&mut self, fate: Fate<Box<Item<C>>, SeatNumber>) {
         match fate {
-            Fate::Handed { waiter, granted } => self.tell(waiter, Ok(granted)),
+            Fate::Handed { waiter, granted } => self.tell(waiter, Ok(granted.into())),
             Fate::Idle { until } => self.keeping.expect_sweep(until),
             Fate::Closing => {}
         }
