@@ -21,6 +21,7 @@ pub mod memory_files;
 mod meter;
 pub mod model_cases;
 pub mod model_world;
+mod pace;
 pub mod pool_bodies;
 pub mod queue_bodies;
 pub mod sampler;
@@ -36,3 +37,4 @@ pub mod suite;
 
 pub use body::{Body, Gate, Run};
 pub use meter::{Cost, Meter};
+pub use pace::stretch_us;

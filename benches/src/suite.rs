@@ -20,7 +20,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use inference_bench::{CaseRecord, Limit, Verdict, exit};
 use serde_json::{Value, json};
 
-use crate::Meter;
+use crate::{Meter, pace};
 
 /// How thorough a run is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -180,6 +180,9 @@ fn run(cases: &[Case], wanted: &[String], context: Context) -> ExitCode {
 
 /// Runs a case and adds what it cost.
 fn run_case(case: &Case, context: &Context) -> CaseRecord {
+    // One side of a pair is no verdict that a slow processor could explain.
+    let stretch_us = || (context.mode != Mode::Pair).then(pace::stretch_us);
+    let before_us = stretch_us();
     let meter = Meter::start();
     let outcome = catch_unwind(AssertUnwindSafe(|| (case.run)(context)));
     let mut record = outcome.unwrap_or_else(|panic| {
@@ -188,6 +191,9 @@ fn run_case(case: &Case, context: &Context) -> CaseRecord {
         record
     });
     let cost = meter.cost();
+    if let (Some(before_us), Some(after_us)) = (before_us, stretch_us()) {
+        record.beside.insert(pace::STRETCH.to_owned(), before_us.max(after_us));
+    }
     record.case.clone_from(&case.name);
     record.seed_case = case.seed_case.map(str::to_owned);
     record.wall_s = cost.wall.as_secs_f64();

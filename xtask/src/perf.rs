@@ -4,6 +4,7 @@ mod baseline;
 mod build;
 mod founding;
 mod noise;
+mod pace;
 mod program;
 mod real;
 mod screen;
@@ -202,6 +203,7 @@ fn measure(options: &Options) -> Result<Report, Stop> {
     let noise = whole.stop();
     report.measurement.steal_pct = Some(noise.steal_pct);
     report.measurement.foreign_cpu_pct = Some(noise.foreign_pct);
+    pace::tell(&mut report);
     conclude(options, &chosen, &signals, &screen, &mut report)?;
     Ok(report)
 }

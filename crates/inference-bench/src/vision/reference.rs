@@ -11,8 +11,9 @@ use super::onnx::{Fill, Graph, Node, Value, Weight};
 const SIDE: u64 = 512;
 /// Products in one run: the three colors of a picture.
 const PLANES: u64 = 3;
-/// Runs, of which the fastest counts: what disturbs only ever slows down.
-const RUNS: usize = 8;
+/// Runs, of which the fastest counts: what disturbs only ever slows down. Eight of them, 36 ms on two cores, all
+/// fell into one slow moment once (104 GFLOP/s of 180).
+const RUNS: usize = 32;
 
 /// Billions of operations per second; `None` where no file can be written or the engine does not run it.
 pub(super) fn gflops_per_s(load: impl Fn(&Path) -> Option<Box<dyn Engine>>) -> Option<f64> {
