@@ -148,7 +148,7 @@ fn wait(slots: &mut Core, key: Key, now: Instant) {
 fn handed(fate: Fate<u64, Key>) -> Granted<u64> {
     match fate {
         Fate::Handed { granted, .. } => granted,
-        fate => panic!("{fate:?}"),
+        fate => panic!("handed to nobody who waits: {fate:?}"),
     }
 }
 
