@@ -37,4 +37,3 @@ pub mod suite;
 
 pub use body::{Body, Gate, Run};
 pub use meter::{Cost, Meter};
-pub use pace::stretch_us;

@@ -1,23 +1,22 @@
 //! How fast the processor is.
 //!
 //! A guest's processor is mostly one of two that share a core. What the other one does is nobody's process
-//! here and is not counted as steal, and slows what runs here by a third: the same code takes 77 ns, and
-//! 110 a second later. A fixed piece of arithmetic shows it, which takes the same time whenever it is alone.
+//! here and is not counted as steal, and slows what runs here by a third, at worst by half: the same code takes
+//! 77 ns, and 110 a second later. A fixed piece of arithmetic shows it, which takes the same time whenever it is alone.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 /// The name of the figure that each record carries to `cargo xtask perf`, which compares them.
 pub(crate) const STRETCH: &str = "stretch_us";
-/// Steps of a stretch: a tenth of a millisecond.
+/// Steps of a stretch: a quarter of a millisecond (2-core AMD EPYC).
 const STEPS: u64 = 200_000;
 /// Stretches, of which the fastest counts: neither an interruption nor the time that a processor takes to wake up
 /// is what we look for.
 const TRIES: usize = 40;
 
 /// What a stretch takes now, in microseconds.
-#[must_use]
-pub fn stretch_us() -> f64 {
+pub(crate) fn stretch_us() -> f64 {
     (0..TRIES).map(|_| stretch()).fold(f64::INFINITY, f64::min)
 }
 
