@@ -7,8 +7,6 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-/// The name of the figure that each record carries to `cargo xtask perf`, which compares them.
-pub(crate) const STRETCH: &str = "stretch_us";
 /// Steps of a stretch: a quarter of a millisecond (2-core AMD EPYC).
 const STEPS: u64 = 200_000;
 /// Stretches, of which the fastest counts: neither an interruption nor the time that a processor takes to wake up

@@ -192,7 +192,7 @@ fn run_case(case: &Case, context: &Context) -> CaseRecord {
     });
     let cost = meter.cost();
     if let (Some(before_us), Some(after_us)) = (before_us, stretch_us()) {
-        record.beside.insert(pace::STRETCH.to_owned(), before_us.max(after_us));
+        record.beside.insert(CaseRecord::STRETCH_US.to_owned(), before_us.max(after_us));
     }
     record.case.clone_from(&case.name);
     record.seed_case = case.seed_case.map(str::to_owned);

@@ -69,6 +69,10 @@ pub struct CaseRecord {
 }
 
 impl CaseRecord {
+    /// Under what name in `beside` a suite tells how long a fixed piece of arithmetic took, in microseconds:
+    /// the pace of the processor, by which `cargo xtask perf` compares cases.
+    pub const STRETCH_US: &str = "stretch_us";
+
     /// Starts a record without figures and without a gate.
     #[must_use]
     pub fn new(case: impl Into<String>, unit: impl Into<String>) -> Self {

@@ -5,20 +5,19 @@
 use inference_bench::report::Report;
 use inference_bench::{CaseRecord, Verdict};
 
-/// Under what name the suites tell how long it took, in microseconds.
-const STRETCH: &str = "stretch_us";
 /// Below this share of the fastest pace of the run a case is said to have been slow, in percent.
 const PACE_PCT_MIN: f64 = 90.0;
 
 /// Compares all cases with the fastest of them, and says which were slow.
 pub(crate) fn tell(report: &mut Report) {
     let records = || report.suites.values().flatten();
-    let stretches = records().filter_map(|record| record.beside.get(STRETCH).copied());
+    let stretches =
+        records().filter_map(|record| record.beside.get(CaseRecord::STRETCH_US).copied());
     let fastest_us = stretches.fold(f64::INFINITY, f64::min);
     let mut slowest_pct = 100.0_f64;
     let (mut cases, mut slow) = (0, 0);
     for record in report.suites.values_mut().flatten() {
-        let Some(stretch_us) = record.beside.remove(STRETCH) else { continue };
+        let Some(stretch_us) = record.beside.remove(CaseRecord::STRETCH_US) else { continue };
         let pace_pct = 100.0 * fastest_us / stretch_us;
         slowest_pct = slowest_pct.min(pace_pct);
         cases += 1;
@@ -67,7 +66,7 @@ mod tests {
             let mut record = CaseRecord::new(format!("case/{number}"), "ns");
             record.value = Some(20.0);
             record.judge(Limit::at_most(10.0));
-            record.beside.insert(STRETCH.to_owned(), stretch_us);
+            record.beside.insert(CaseRecord::STRETCH_US.to_owned(), stretch_us);
             report.add("suite", record);
         }
         report
