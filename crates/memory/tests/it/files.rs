@@ -1,32 +1,17 @@
-//! Writer and reader on a simulated disk and on the machine's: M8, M9.
+//! The writer on a simulated disk and on the machine's: M8.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use memory::files::simulated::{Faults, SimulatedDisk};
-use memory::files::{FileSystem, Handle, Open, OsFiles, Reason, Step};
-use memory::{
-    Budget, BufferPool, CachePolicy, FileReader, FileWriter, Mapping, ReadOptions, WriteOptions,
-    cached_bytes, publish_all, remove_orphans,
-};
+use memory::files::simulated::Faults;
+use memory::files::{FileSystem, Open, OsFiles, Reason, Step};
+use memory::{CachePolicy, FileWriter, WriteOptions, publish_all, remove_orphans};
 use proptest::prelude::*;
 
-use crate::support::{cases, names, os_files};
-
-const TARGET: &str = "/models/weights";
-
-fn disk(seed: u64) -> (SimulatedDisk, Arc<dyn FileSystem>) {
-    let disk = SimulatedDisk::new(seed);
-    (disk.clone(), Arc::new(disk))
-}
+use crate::support::{TARGET, cases, content, disk, names, os_files};
 
 fn known(len_bytes: u64) -> WriteOptions {
     WriteOptions { len_bytes: Some(len_bytes), ..WriteOptions::default() }
-}
-
-/// Bytes of which each says where it belongs.
-fn content(len: usize) -> Vec<u8> {
-    (0..len).map(|index| (index * 31 % 251) as u8).collect()
 }
 
 #[test]
@@ -215,110 +200,6 @@ fn room_set_aside_is_no_length() {
     assert!(names(folder.path()).is_empty());
 }
 
-/// A handle that cannot write past the cache, and records what it is asked about the cache.
-#[derive(Debug)]
-struct Recording(Arc<dyn Handle>, Arc<parking_lot::Mutex<Vec<(char, u64)>>>);
-
-impl Handle for Recording {
-    fn len_bytes(&self) -> std::io::Result<u64> {
-        self.0.len_bytes()
-    }
-    fn id(&self) -> std::io::Result<(u64, u64)> {
-        self.0.id()
-    }
-    fn read_at(&self, into: &mut [u8], offset: u64) -> std::io::Result<usize> {
-        self.0.read_at(into, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<usize> {
-        self.0.write_at(bytes, offset)
-    }
-    fn write_uncached_at(&self, _: &[u8], offset: u64) -> std::io::Result<usize> {
-        self.1.lock().push(('u', offset));
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
-    fn start_writeback(&self, range: std::ops::Range<u64>) -> std::io::Result<()> {
-        self.1.lock().push(('s', range.end));
-        Ok(())
-    }
-    fn finish_writeback(&self, range: std::ops::Range<u64>) -> std::io::Result<()> {
-        self.1.lock().push(('f', range.end));
-        Ok(())
-    }
-    fn drop_cached(&self, range: std::ops::Range<u64>) {
-        self.1.lock().push(('d', range.end));
-    }
-    fn set_len(&self, len_bytes: u64) -> std::io::Result<()> {
-        self.0.set_len(len_bytes)
-    }
-    fn sync(&self) -> std::io::Result<()> {
-        self.0.sync()
-    }
-}
-
-#[derive(Debug)]
-struct RecordingFiles(SimulatedDisk, Arc<parking_lot::Mutex<Vec<(char, u64)>>>);
-
-impl FileSystem for RecordingFiles {
-    fn open(&self, path: &Path, how: Open) -> std::io::Result<Arc<dyn Handle>> {
-        Ok(Arc::new(Recording(self.0.open(path, how)?, Arc::clone(&self.1))))
-    }
-    fn create_folders(&self, folder: &Path) -> std::io::Result<()> {
-        self.0.create_folders(folder)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> std::io::Result<()> {
-        self.0.remove(path)
-    }
-    fn sync_folder(&self, folder: &Path) -> std::io::Result<()> {
-        self.0.sync_folder(folder)
-    }
-    fn names(&self, folder: &Path) -> std::io::Result<Vec<std::ffi::OsString>> {
-        self.0.names(folder)
-    }
-    fn free_bytes(&self, folder: &Path) -> std::io::Result<u64> {
-        self.0.free_bytes(folder)
-    }
-}
-
-#[test]
-fn a_disk_that_cannot_write_past_the_cache_is_asked_once_and_then_flushed_behind() {
-    let calls = Arc::default();
-    let files: Arc<dyn FileSystem> =
-        Arc::new(RecordingFiles(SimulatedDisk::new(0), Arc::clone(&calls)));
-    let options = WriteOptions { len_bytes: None, cache: CachePolicy::Drop };
-    let writer = FileWriter::create(&files, Path::new(TARGET), options).unwrap();
-    let piece = vec![1; 4 << 20];
-    for index in 0..6 {
-        writer.write_at(&piece, index * (4 << 20)).unwrap();
-    }
-    writer.publish().unwrap();
-    let mib = |end: u64| end << 20;
-    let expected = [
-        ('u', 0),
-        ('s', mib(8)),
-        ('s', mib(16)),
-        ('f', mib(8)),
-        ('s', mib(24)),
-        ('f', mib(16)),
-        ('d', mib(24)),
-    ];
-    assert_eq!(expected, calls.lock()[..]);
-}
-
-#[test]
-fn what_is_kept_is_left_alone() {
-    let calls = Arc::default();
-    let files: Arc<dyn FileSystem> =
-        Arc::new(RecordingFiles(SimulatedDisk::new(0), Arc::clone(&calls)));
-    let options = WriteOptions { len_bytes: None, cache: CachePolicy::Keep };
-    let writer = FileWriter::create(&files, Path::new(TARGET), options).unwrap();
-    writer.write_at(&vec![1; 20 << 20], 0).unwrap();
-    writer.publish().unwrap();
-    assert!(calls.lock().is_empty());
-}
-
 #[test]
 fn parts_of_the_dead_are_removed_and_those_of_the_living_stay() {
     let folder = tempfile::tempdir().unwrap();
@@ -353,66 +234,6 @@ fn folders_are_created_with_their_names_safe() {
     files.create_folders(&deep).unwrap();
     assert!(deep.is_dir());
     assert!(0 < files.free_bytes(&deep).unwrap());
-}
-
-/// M9.
-#[test]
-fn a_file_that_is_cut_under_its_reader_is_an_error() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("weights");
-    std::fs::write(&path, content(10_000)).unwrap();
-    let pool = BufferPool::new(&Budget::new(8192), 4096, 2);
-    let mut reader = FileReader::open(&os_files(), &path, ReadOptions::default()).unwrap();
-    assert_eq!(4096, reader.next(pool.try_get().unwrap()).unwrap().unwrap().len());
-    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(5000).unwrap();
-    let error = reader.next(pool.try_get().unwrap()).unwrap_err();
-    assert!(matches!(error.reason(), Reason::Shrunk { expected_bytes: 10_000 }), "{error}");
-    let message = format!(
-        "cannot read {} at byte 5000: it had 10000 B and was cut meanwhile, fetch it again",
-        path.display()
-    );
-    assert_eq!(message, error.to_string());
-
-    // SAFETY: the mapping is refused, so there is none to be careful with.
-    #[expect(unsafe_code, reason = "the contract of mappings")]
-    let mapped = unsafe { Mapping::open(&path, 10_000) };
-    assert!(matches!(mapped.unwrap_err().reason(), Reason::Shrunk { expected_bytes: 10_000 }));
-}
-
-#[test]
-fn a_file_that_grows_is_read_as_it_was() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("weights");
-    std::fs::write(&path, b"before").unwrap();
-    let options = ReadOptions { drop_behind: true, ..ReadOptions::default() };
-    let reader = FileReader::open(&os_files(), &path, options).unwrap();
-    std::fs::write(&path, b"before and after").unwrap();
-    let mut into = [0; 16];
-    assert_eq!((6, 6), (reader.len_bytes(), reader.read_at(&mut into, 0).unwrap() as u64));
-    assert_eq!(0, reader.read_at(&mut into, 6).unwrap());
-    assert_eq!(0, reader.read_at(&mut into, u64::MAX).unwrap());
-}
-
-#[test]
-fn a_mapping_is_the_file_and_the_cache_can_be_asked() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("weights");
-    std::fs::write(&path, content(1 << 20)).unwrap();
-    // SAFETY: the file lies in a folder of our own, and nobody touches it.
-    #[expect(unsafe_code, reason = "the contract of mappings")]
-    let mapping = unsafe { Mapping::open(&path, 1 << 20).unwrap() };
-    mapping.advise_sequential().unwrap();
-    assert_eq!(content(1 << 20), mapping[..]);
-    assert_eq!(1 << 20, cached_bytes(&path).unwrap());
-    let bytes = mapping.into_bytes();
-    assert_eq!(content(1 << 20)[100..200], bytes.slice(100..200)[..]);
-
-    std::fs::write(&path, b"").unwrap();
-    // SAFETY: as above.
-    #[expect(unsafe_code, reason = "the contract of mappings")]
-    let empty = unsafe { Mapping::open(&path, 0).unwrap() };
-    assert_eq!(0, cached_bytes(&path).unwrap());
-    assert!(empty.into_bytes().is_empty());
 }
 
 fn pieces() -> impl Strategy<Value = Vec<usize>> {
@@ -492,35 +313,5 @@ proptest! {
             }
         }
         prop_assert_eq!(1, disk.paths().len());
-    }
-
-    /// M9: whatever is asked, the answer is the file's bytes or an error that says where it ended.
-    #[test]
-    fn a_reader_gives_the_bytes_or_says_where_they_end(
-        seed in any::<u64>(), len in 0_usize..20_000, cut in any::<prop::sample::Index>(),
-        offset in 0_u64..25_000, into in 0_usize..9000,
-    ) {
-        let (disk, files) = disk(seed);
-        let path = Path::new(TARGET);
-        disk.write(path, &content(len));
-        disk.set_faults(Faults { interrupt_one_in: 3, shorten_one_in: 2, ..Faults::default() });
-        let reader = FileReader::open(&files, path, ReadOptions::default()).unwrap();
-        let cut = cut.index(len + 1) as u64;
-        files.open(path, Open::Write).unwrap().set_len(cut).unwrap();
-        let mut found = vec![0; into];
-        let expected = into.min((len as u64).saturating_sub(offset) as usize);
-        match reader.read_at(&mut found, offset) {
-            Ok(read) => {
-                prop_assert_eq!(expected, read);
-                prop_assert!(read == 0 || offset + read as u64 <= cut);
-                let start = (offset as usize).min(len);
-                prop_assert_eq!(&content(len)[start..start + read], &found[..read]);
-            }
-            Err(error) => {
-                prop_assert!(cut < offset + expected as u64);
-                let shrunk = matches!(error.reason(), Reason::Shrunk { .. });
-                prop_assert!(shrunk);
-            }
-        }
     }
 }

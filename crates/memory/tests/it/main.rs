@@ -11,4 +11,6 @@ mod kill_real_time;
 mod limits;
 mod low_memory_real_time;
 mod monitor_real_time;
+mod reader;
 mod support;
+mod write_behind;

@@ -6,7 +6,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use memory::files::simulated::SimulatedDisk;
 use memory::files::{FileSystem, OsFiles};
+
+/// The file that tests write and read.
+pub(crate) const TARGET: &str = "/models/weights";
 
 /// Polls once with a waker that does nothing.
 pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
@@ -16,6 +20,17 @@ pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 /// The machine's files.
 pub(crate) fn os_files() -> Arc<dyn FileSystem> {
     Arc::new(OsFiles::new())
+}
+
+/// A simulated disk, and the same as what writers and readers take.
+pub(crate) fn disk(seed: u64) -> (SimulatedDisk, Arc<dyn FileSystem>) {
+    let disk = SimulatedDisk::new(seed);
+    (disk.clone(), Arc::new(disk))
+}
+
+/// Bytes of which each says where it belongs.
+pub(crate) fn content(len: usize) -> Vec<u8> {
+    (0..len).map(|index| (index * 31 % 251) as u8).collect()
 }
 
 /// The names in a folder of the machine, in order.

@@ -1,9 +1,12 @@
 //! A naive model of the pure core: every call and every command is applied to plain lists, and every
 //! promise is checked by looking at all of them.
 
+mod checks;
+mod views;
+
 use std::time::Instant;
 
-use pool::{CloseReason, Command, Fate, Granted, Options, Refused, SlotId, Slots, Stats, Ticket};
+use pool::{CloseReason, Command, Fate, Granted, Options, Refused, SlotId, Slots, Ticket};
 
 pub(crate) type Key = u8;
 /// A connection: a number that is never used twice.
@@ -374,126 +377,6 @@ impl World {
                 assert!(matches!(self.place(slot).phase, Phase::Closing(_)), "not to be closed");
             }
         }
-    }
-
-    fn is_timed(&self) -> bool {
-        self.options.idle_timeout.is_some() || self.options.lifetime_max.is_some()
-    }
-
-    fn deadline(&self, place: &Place) -> Option<Instant> {
-        let Phase::Idle { since } = place.phase else { return None };
-        let idle_until = self.options.idle_timeout.map(|timeout| since + timeout);
-        [idle_until, place.expires_at].into_iter().flatten().min()
-    }
-
-    fn is_expired(&self, place: &Place) -> bool {
-        self.is_past(self.deadline(place))
-    }
-
-    fn is_past(&self, instant: Option<Instant>) -> bool {
-        instant.is_some_and(|at| at <= self.now)
-    }
-
-    /// The tickets of all callers for whom a connect could begin if only the total cap allowed it.
-    fn wanting(&self) -> Vec<u64> {
-        let mut tickets = Vec::new();
-        for key in 0..KEYS {
-            let covered = self.count_of(key, |phase| matches!(phase, Phase::Connecting));
-            let room = self.options.connections_per_key_max.saturating_sub(self.live_of(key));
-            let callers = self.callers.iter().filter(|caller| caller.key == key);
-            tickets.extend(callers.skip(covered).take(room).map(|caller| caller.ticket.number));
-        }
-        tickets
-    }
-
-    fn live(&self) -> usize {
-        self.places.len()
-    }
-
-    fn live_of(&self, key: Key) -> usize {
-        self.count_of(key, |_| true)
-    }
-
-    fn idle_of(&self, key: Key) -> usize {
-        self.count_of(key, |phase| matches!(phase, Phase::Idle { .. }))
-    }
-
-    fn count(&self, is_counted: impl Fn(Phase) -> bool) -> usize {
-        self.places.iter().filter(|place| is_counted(place.phase)).count()
-    }
-
-    fn count_of(&self, key: Key, is_counted: impl Fn(Phase) -> bool) -> usize {
-        let of_key = self.places.iter().filter(|place| place.key == key);
-        of_key.filter(|place| is_counted(place.phase)).count()
-    }
-
-    fn nth_place(&self, nth: usize, is_meant: impl Fn(Phase) -> bool) -> Option<usize> {
-        let meant: Vec<_> =
-            (0..self.places.len()).filter(|&at| is_meant(self.places[at].phase)).collect();
-        Some(meant[nth.checked_rem(meant.len())?])
-    }
-
-    fn index(&self, slot: SlotId) -> usize {
-        self.places.iter().position(|place| place.slot == slot).expect("a known place")
-    }
-
-    fn place(&self, slot: SlotId) -> &Place {
-        &self.places[self.index(slot)]
-    }
-
-    /// Checks all promises on the state as it is.
-    pub(crate) fn check(&mut self) {
-        self.apply_commands();
-        self.check_counts();
-        self.check_nobody_forgotten();
-    }
-
-    fn check_counts(&self) {
-        let total = self.slots.stats();
-        assert!(total.adds_up(), "{total:?}");
-        assert_eq!(self.opened, total.opened);
-        assert_eq!(self.checkouts, total.checkouts());
-        assert_eq!(self.leases.len(), total.leased);
-        for reason in CloseReason::ALL {
-            let closed = self.closed.iter().filter(|&&closed| closed == reason).count();
-            assert_eq!(closed as u64, total.closed.by(reason), "{reason:?}");
-        }
-        self.check_gauges(&total, |_| true);
-        for (key, stats) in self.slots.stats_by_key() {
-            assert!(stats.adds_up(), "{key}: {stats:?}");
-            self.check_gauges(&stats, |of| of == *key);
-        }
-        assert_eq!(self.live(), self.slots.live());
-    }
-
-    fn check_gauges(&self, stats: &Stats, is_meant: impl Fn(Key) -> bool) {
-        let places = || self.places.iter().filter(|place| is_meant(place.key));
-        let count = |is_counted: fn(Phase) -> bool| {
-            places().filter(|place| is_counted(place.phase)).count()
-        };
-        let connecting = |phase| matches!(phase, Phase::Connecting | Phase::Renewing);
-        assert_eq!(count(connecting), stats.connecting);
-        assert_eq!(count(|phase| matches!(phase, Phase::Idle { .. })), stats.idle);
-        assert_eq!(count(|phase| matches!(phase, Phase::Leased)), stats.leased);
-        assert_eq!(count(|phase| matches!(phase, Phase::Closing(_))), stats.closing);
-        let waiting = self.callers.iter().filter(|caller| is_meant(caller.key)).count();
-        assert_eq!(waiting, stats.waiting);
-    }
-
-    /// No lost wake-up: nobody waits for what is there.
-    fn check_nobody_forgotten(&self) {
-        for key in 0..KEYS {
-            let waits = self.callers.iter().any(|caller| caller.key == key);
-            assert!(!waits || self.idle_of(key) == 0, "key {key} waits beside an idle connection");
-        }
-        let wanting = self.wanting().len();
-        let room = self.options.connections_max.saturating_sub(self.live());
-        assert!(wanting == 0 || room == 0, "{wanting} wait although there is room for {room}");
-        let closing = self.count(|phase| matches!(phase, Phase::Closing(_)));
-        let idle = self.count(|phase| matches!(phase, Phase::Idle { .. }));
-        let is_stuck = closing < wanting && 0 < idle && room == 0;
-        let is_over = self.options.connections_max < self.live();
-        assert!(!is_stuck || is_over, "{wanting} wait beside {idle} idle, {closing} closing");
     }
 }
 
