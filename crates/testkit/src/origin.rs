@@ -268,8 +268,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream) {
 
 /// Looks at the first bytes without taking them. HTTP's clients speak first.
 async fn wants_control(stream: &TcpStream) -> bool {
-    const STARTS: [&[u8]; 4] = [b"GET /_", b"POST /_reset", b"PUT /_config", b"HEAD /_"];
-    let mut bytes = [0; 12];
+    let mut bytes = [0; control::START_BYTES_MAX];
     let mut seen = 0;
     loop {
         match stream.peek(&mut bytes).await {
@@ -277,12 +276,8 @@ async fn wants_control(stream: &TcpStream) -> bool {
             // Nothing new to look at, or the client has left: let the target decide.
             _ => return false,
         }
-        let may_be = |start: &&[u8]| start.starts_with(&bytes[..seen.min(start.len())]);
-        if STARTS.iter().any(|start| bytes[..seen].starts_with(start)) {
-            return true;
-        }
-        if !STARTS.iter().any(may_be) {
-            return false;
+        if let Some(wants) = control::wants(&bytes[..seen]) {
+            return wants;
         }
     }
 }
@@ -291,6 +286,9 @@ impl Shared {
     /// Checks that these settings can be put to work here.
     pub(crate) fn check(&self, settings: &Settings) -> Result<(), String> {
         match self.link {
+            Some(_) if 0.0 < settings.error_rate => {
+                Err("a link cannot answer with an error: leave `error_rate` out".to_owned())
+            }
             Some(_) => LinkSettings::from(settings).check(),
             None => Ok(()),
         }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use clap::Parser;
 use nix::sys::signal::{SigSet, Signal};
 use testkit::units::{parse_duration, parse_rate, parse_size};
-use testkit::{Blob, Fault, HubOptions, Options, Origin, Schedule, Settings, parse_share};
+use testkit::{
+    Blob, Fault, HubOptions, Options, Origin, Schedule, Settings, StartError, parse_share,
+};
 
 /// What the shell calls an error of usage (`EX_USAGE` of `sysexits.h`).
 const USAGE: u8 = 64;
@@ -122,6 +124,7 @@ fn main() -> ExitCode {
     let json = args.json;
     let origin = match Origin::start(options(args)) {
         Ok(origin) => origin,
+        Err(error @ StartError::Setting(_)) => return fail(&told(&error), USAGE),
         Err(error) => return fail(&told(&error), 1),
     };
     if let Err(error) = announce(&origin, json) {

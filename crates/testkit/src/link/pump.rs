@@ -176,6 +176,19 @@ impl<'a> Pump<'a> {
         caps.chain(settings.connection_bandwidth).chain(self.trickle).min()
     }
 
+    /// Counts each cap once for the connection: it acts from the first bytes on.
+    fn count_caps(&mut self, settings: &LinkSettings) {
+        let is_new = |fault: &&Fault| {
+            self.faulty
+                && matches!(fault.kind(), FaultKind::Cap(_))
+                && fault.counts_in(self.number)
+                && !self.done.contains(fault)
+        };
+        let new: Vec<_> = settings.faults.iter().filter(is_new).cloned().collect();
+        new.iter().for_each(|fault| self.carrier.count(fault));
+        self.done.extend(new);
+    }
+
     /// Reads at most `room` bytes and puts them on their way; `true` at the sender's end.
     fn read(&mut self, room: usize, settings: &LinkSettings) -> Result<bool, Broken> {
         let mut bytes = vec![0; room];
@@ -185,6 +198,7 @@ impl<'a> Pump<'a> {
             Err(error) => return Err(error.into()),
         }
         let ended = bytes.is_empty();
+        self.count_caps(settings);
         let arrives = self.arrival(bytes.len() as u64, settings);
         self.flight.depart(bytes, arrives);
         Ok(ended)

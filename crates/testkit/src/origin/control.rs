@@ -13,9 +13,28 @@ use crate::Blob;
 const ROUTES: [(&str, &str); 4] =
     [("/_stats", "GET"), ("/_reset", "POST"), ("/_config", "GET, PUT"), ("/_blobs", "GET")];
 
+/// Bytes by which every request can be told: the longest method, a space, the longest route and what ends it.
+pub(super) const START_BYTES_MAX: usize = "OPTIONS /_config ".len();
+
 /// Whether the path is a control route.
 pub(crate) fn is_control(path: &str) -> bool {
     ROUTES.iter().any(|(route, _)| *route == path)
+}
+
+/// Whether a request that begins like this is for a control route; `None`: more has to be seen.
+pub(super) fn wants(start: &[u8]) -> Option<bool> {
+    let undecided = (START_BYTES_MAX <= start.len()).then_some(false);
+    let space = start.iter().position(|&byte| byte == b' ');
+    let (method, target) = start.split_at(space.unwrap_or(start.len()));
+    if !method.iter().all(u8::is_ascii_uppercase) {
+        return Some(false);
+    }
+    let Some(target) = target.get(1..) else { return undecided };
+    match target.iter().position(|byte| b" ?".contains(byte)) {
+        Some(end) => Some(ROUTES.iter().any(|(route, _)| route.as_bytes() == &target[..end])),
+        None if ROUTES.iter().any(|(route, _)| route.as_bytes().starts_with(target)) => undecided,
+        None => Some(false),
+    }
 }
 
 /// Answers a request for a control route.
@@ -94,4 +113,29 @@ fn describe(blob: &Blob) -> Value {
         "size": blob.size(), "seed": blob.seed(), "etag": etag,
         "sha256": digests.sha256, "git_sha1": digests.git_sha1,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_route_is_told_by_its_whole_name() {
+        for (start, expected) in [
+            ("GET /_stats HTTP/1.1\r\n", Some(true)),
+            ("GET /_stats?a=b HTTP/1.1\r\n", Some(true)),
+            ("DELETE /_config ", Some(true)),
+            ("GET /_statsx HTTP/1.1\r\n", Some(false)),
+            ("POST /_foo HTTP/1.1\r\n", Some(false)),
+            ("GET /m", Some(false)),
+            ("\x16\x03\x01", Some(false)),
+            ("GE", None),
+            ("GET ", None),
+            ("GET /_sta", None),
+            ("GET /_stats", None),
+            ("PROPPATCHPROPPATCH", Some(false)),
+        ] {
+            assert_eq!(expected, wants(start.as_bytes()), "{start:?}");
+        }
+    }
 }

@@ -52,6 +52,7 @@ fn rules_choose_connections_by_number() {
 fn a_short_stall_goes_on() {
     check_broken_not("stall=5ms:at=100");
     check_broken_not("trickle=1GB/s:at=100");
+    check_broken_not("cap=1GB/s");
 }
 
 #[track_caller]

@@ -44,6 +44,27 @@ fn wrong_ranges_are_wrong_each_in_its_way() {
     check_wrong_range("short", Some("bytes 100-149/10000"), 100, 150);
 }
 
+/// What `bytes=FIRST-LAST` brings under a rule, and whether the rule is counted.
+#[track_caller]
+fn check_wrong_byte(form: &str, range: &str, expected: (u64, u64), is_counted: bool) {
+    let rule = format!("wrong-range={form}");
+    let origin = origin(&[&rule]);
+    let received = get(&origin, "/blob", &[&format!("Range: bytes={range}")]);
+    assert_eq!(bytes_of(&blob(), expected.0, expected.1), received.body, "{form} {range}");
+    let counted = origin.stats().faults.get(&rule).copied().unwrap_or_default();
+    assert_eq!(u64::from(is_counted), counted, "{form} {range}");
+}
+
+#[test]
+fn a_rule_that_would_leave_the_range_right_is_not_counted() {
+    check_wrong_byte("shift", "0-0", (1, 2), true);
+    check_wrong_byte("shift", "9999-9999", (9998, 9999), true);
+    check_wrong_byte("short", "5-5", (5, 6), false);
+    check_wrong_byte("zero", "0-", (0, 10_000), false);
+    check_wrong_byte("lie", "0-9999", (0, 10_000), false);
+    check_wrong_byte("lie", "1-9999", (0, 9999), true);
+}
+
 #[test]
 fn ranges_can_be_refused_or_pressed_on() {
     let origin = origin(&["wrong-range=416", "wrong-range=unasked"]);

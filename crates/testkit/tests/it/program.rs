@@ -110,13 +110,14 @@ fn a_hub_is_described_by_a_file() {
 
 #[test]
 fn errors_of_usage_end_with_64() {
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["--fault", "explode"], "no kind `explode`"),
         (&["--blob", "m"], "write NAME=SIZE"),
         (&["--latency", "5"], "write it like 250ms"),
         (&["--error-rate", "2"], "no share from 0 to 1"),
         (&["--hub", "/nowhere.json"], "No such file"),
         (&["--link", "127.0.0.1:1", "--tokens"], "cannot be used with"),
+        (&["--link", "127.0.0.1:1", "--error-rate", "10%"], "leave `error_rate` out"),
     ];
     for (arguments, expected) in cases {
         let output = output(arguments);

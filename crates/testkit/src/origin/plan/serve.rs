@@ -64,13 +64,11 @@ fn select(request: &Request, rules: &Rules<'_>, object: Object, ranges: bool) ->
     };
     let mut reply = match asked {
         Asked::Unsatisfiable => return unsatisfiable(),
-        Asked::Part(range) => match wrong(rules, false) {
+        Asked::Part(range) => match wrong(rules, &range, size) {
             Some(WrongRange::Unsatisfiable) => return unsatisfiable(),
             form => partial(object, &range, form),
         },
-        Asked::Whole if header.is_none() && wrong(rules, true).is_some() => {
-            partial(object, &(0..size), None)
-        }
+        Asked::Whole if header.is_none() && is_unasked(rules) => partial(object, &(0..size), None),
         Asked::Whole => whole(object),
     };
     if flag(rules, &FaultKind::Gzip) {
@@ -88,11 +86,44 @@ fn flag(rules: &Rules<'_>, kind: &FaultKind) -> bool {
     rules.first_counted(|rule| (rule.fault.kind() == kind).then_some(())).is_some()
 }
 
-fn wrong(rules: &Rules<'_>, unasked: bool) -> Option<WrongRange> {
+fn is_unasked(rules: &Rules<'_>) -> bool {
+    flag(rules, &FaultKind::WrongRange(WrongRange::Unasked))
+}
+
+/// The form of the first rule that makes the answer for this range wrong.
+fn wrong(rules: &Rules<'_>, range: &Range<u64>, size: u64) -> Option<WrongRange> {
     rules.first_counted(|rule| match rule.fault.kind() {
-        FaultKind::WrongRange(form) if (*form == WrongRange::Unasked) == unasked => Some(*form),
+        FaultKind::WrongRange(form) if spoils(*form, range, size) => Some(*form),
         _ => None,
     })
+}
+
+/// Whether a form makes a difference: half of one byte is the byte, and the whole may be what was asked for.
+fn spoils(form: WrongRange, range: &Range<u64>, size: u64) -> bool {
+    match form {
+        WrongRange::Unasked => false,
+        WrongRange::Shift | WrongRange::Lie | WrongRange::Zero | WrongRange::Short => {
+            sent(form, range, size) != *range
+        }
+        _ => true,
+    }
+}
+
+/// What is sent instead of a range, which is not empty.
+fn sent(form: WrongRange, range: &Range<u64>, size: u64) -> Range<u64> {
+    // As many bytes as were asked for: one later, or one earlier at the end of the object.
+    let moved = match range.end {
+        end if end < size => range.start + 1..end + 1,
+        end => range.start.saturating_sub(1)..end - u64::from(0 < range.start),
+    };
+    match form {
+        WrongRange::Shift if range.end - range.start == 1 => moved,
+        WrongRange::Shift => range.start + 1..range.end,
+        WrongRange::Lie => moved,
+        WrongRange::Zero => 0..size,
+        WrongRange::Short => range.start..range.start + (range.end - range.start).div_ceil(2),
+        _ => range.clone(),
+    }
 }
 
 /// The offset of the byte to flip: as the rule says, or in the middle of what is sent.
@@ -117,24 +148,7 @@ fn part(object: Object, range: Range<u64>) -> Payload {
 /// A 206 for `range`, which is not empty, in the form that a rule wants.
 fn partial(object: Object, range: &Range<u64>, form: Option<WrongRange>) -> Reply {
     let size = object.content.size();
-    // One byte later; where that would leave nothing, one byte earlier.
-    let shifted = match range.start + 1 {
-        start if start < range.end => start..range.end,
-        _ => range.start.saturating_sub(1)..range.start.max(1),
-    };
-    // Under the header that was asked for, as many bytes as it promises, wherever they come from.
-    let moved = match range.end {
-        end if end < size => range.start + 1..end + 1,
-        end => range.start.saturating_sub(1)..end - u64::from(0 < range.start),
-    };
-    let half = range.start..range.start + (range.end - range.start).div_ceil(2);
-    let sent = match form {
-        Some(WrongRange::Shift) => shifted,
-        Some(WrongRange::Lie) => moved,
-        Some(WrongRange::Zero) => 0..size,
-        Some(WrongRange::Short) => half,
-        _ => range.clone(),
-    };
+    let sent = form.map_or_else(|| range.clone(), |form| sent(form, range, size));
     let told = if form == Some(WrongRange::Lie) { range } else { &sent };
     let (first, last) = (told.start, told.end.saturating_sub(1));
     let header = match form {
