@@ -155,7 +155,9 @@ fn hash_alone(len_bytes: u64) {
     std::hint::black_box(hash.finalize());
 }
 
-fn piece() -> Vec<u8> {
+/// What every file here consists of, again and again.
+#[must_use]
+pub fn piece() -> Vec<u8> {
     (0..PIECE_BYTES).map(|index| (index % 251) as u8).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use inference_bench::{CaseRecord, Limit};
+use inference_bench::{CaseRecord, Limit, Verdict};
 use testkit::{HubFile, HubRepo};
 
 use crate::download_world::options;
@@ -115,5 +115,8 @@ fn unverified(context: &Context) -> CaseRecord {
     let wrong: usize = found.iter().map(|model| model.findings.len()).sum();
     let mut record = judged("wrong files", wrong as f64, Limit::at_most(0.0), context);
     record.beside.insert("models_failed".to_owned(), failed as f64);
+    if failed == names.len() {
+        record.withdraw(Verdict::Invalid, "no model came at all: nothing was there to be wrong");
+    }
     record
 }

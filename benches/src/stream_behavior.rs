@@ -56,7 +56,8 @@ pub fn cases() -> Vec<Case> {
 /// Nothing else counts when a token was lost.
 pub fn require_all(record: &mut CaseRecord, wrong: u64) {
     if 0 < wrong {
-        let reason = format!("{wrong} tokens were lost, doubled or out of order");
+        let reason =
+            format!("{wrong} tokens were lost, doubled or out of order, or their streams cut");
         record.withdraw(Verdict::Fail, reason);
     }
 }

@@ -41,7 +41,8 @@ impl Default for Load {
 pub struct Outcome {
     /// Tokens that came, each the one that was expected.
     pub tokens: u64,
-    /// Tokens that came instead of those that were expected: lost, doubled or out of order.
+    /// Tokens that came instead of those that were expected: lost, doubled, out of order or one too many; and
+    /// streams that were cut.
     pub wrong: u64,
     /// Reads that brought at least one token.
     pub reads: u64,
@@ -204,6 +205,8 @@ impl Client {
         };
         let now_ns = monotonic_ns();
         if n == 0 {
+            // Who brought all and said so is read no more: this one was cut.
+            outcome.wrong += 1;
             self.open -= 1;
             return self.epoll.delete(&connection.stream).map_err(io::Error::from);
         }
@@ -213,7 +216,7 @@ impl Client {
         connection.read_events(self.load, now_ns, outcome);
         self.begun += usize::from(!had_begun && connection.first_ns != 0);
         outcome.reads += u64::from(before < outcome.tokens);
-        if connection.done && connection.expected == self.load.tokens {
+        if connection.done && self.load.tokens <= connection.expected {
             self.open -= 1;
             self.epoll.delete(&connection.stream)?;
         }
@@ -302,7 +305,7 @@ impl Connection {
         let events = std::mem::take(&mut self.events);
         let mut rest = &events[..];
         while let Some((number, after)) = self.number(rest) {
-            if number == Some(self.expected) {
+            if number == Some(self.expected) && self.expected < load.tokens {
                 outcome.tokens += 1;
             } else if number.is_some() {
                 outcome.wrong += 1;

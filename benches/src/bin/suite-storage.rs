@@ -7,17 +7,19 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use benches::memory_files::{Way, write as write_file};
+use benches::memory_files::{Way, piece, write as write_file};
 use benches::suite::{self, Case, Context, Mode};
 use download::{Cache, GcOptions};
 use inference_bench::stats::{median, paired_ratio};
-use inference_bench::{CaseRecord, Limit};
+use inference_bench::{CaseRecord, Limit, Verdict};
 use memory::CachePolicy;
 
 /// The least share of the best simple way that we reach.
 const SHARE_MIN: f64 = 0.9;
 /// Bytes of a small file.
 const FILE_BYTES: u64 = 4096;
+/// Within which a process that is to be killed has published its first file.
+const BEGUN_MAX: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     suite::main(&[
@@ -170,8 +172,9 @@ fn under_kill(context: &Context) -> CaseRecord {
             .stdout(Stdio::null())
             .spawn()
             .expect("this program runs");
+        wait_until_published(folder.path());
         // At an instant of its work that no two rounds share.
-        std::thread::sleep(Duration::from_millis(30) + Duration::from_micros(1700 * k));
+        std::thread::sleep(Duration::from_micros(1700 * k));
         // It may have ended just now.
         let _ = child.kill();
         child.wait().expect("it is our child");
@@ -188,7 +191,27 @@ fn under_kill(context: &Context) -> CaseRecord {
     (record.n, record.value) = (kills, Some(torn as f64));
     record.beside.insert("whole_files".to_owned(), whole as f64);
     record.judge(Limit::at_most(0.0));
+    if whole == 0 {
+        record.withdraw(Verdict::Invalid, "no process had published a file when it was killed");
+    }
     record
+}
+
+/// Waits for the first file that has its name.
+fn wait_until_published(folder: &Path) {
+    let since = Instant::now();
+    // The process works on, and tidies up at its end: what is listed may be gone.
+    let list = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let has_begun =
+        || list(folder).flat_map(|entry| list(&entry.path())).any(|entry| is_named(&entry.path()));
+    while !has_begun() && since.elapsed() < BEGUN_MAX {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether a file has the name under which it is published.
+fn is_named(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("file-"))
 }
 
 /// Length of each file that has its name, in all folders of a folder, and whether it is what was written.
@@ -197,14 +220,11 @@ fn published(folder: &Path) -> Vec<(u64, bool)> {
         let entries = std::fs::read_dir(folder).expect("the folder is ours").flatten();
         entries.map(|entry| entry.path()).collect::<Vec<_>>()
     };
-    let named = |path: &Path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("file-"))
-    };
     let files = list(folder).into_iter().flat_map(|folder| list(&folder));
     let read = |path| std::fs::read(path).expect("a file that has its name is there");
-    let contents: Vec<_> = files.filter(|path| named(path)).map(read).collect();
-    let first = contents.iter().find(|bytes| bytes.len() as u64 == FILE_BYTES).cloned();
-    let is_whole = |bytes: &Vec<u8>| first.as_ref() == Some(bytes);
+    let contents: Vec<_> = files.filter(|path| is_named(path)).map(read).collect();
+    let written = &piece()[..FILE_BYTES as usize];
+    let is_whole = |bytes: &Vec<u8>| bytes == written;
     contents.iter().map(|bytes| (bytes.len() as u64, is_whole(bytes))).collect()
 }
 
