@@ -15,7 +15,10 @@ use crate::work::Work;
 /// thread.
 ///
 /// What is replayed is done at least once: a job may have ended just before its end was recorded. Jobs
-/// that a shutdown cuts short stay unfinished; jobs that were cancelled by id are over.
+/// that a shutdown or the end of the runtime cuts short stay unfinished: those that were queued, and
+/// those that ran and did not end as [done](Outcome::Done) after they were asked to stop. A job that
+/// returns `()` or `Ok` when it is asked to stop says that it is done, and is over; so are jobs that were
+/// cancelled by id before.
 ///
 /// # Examples
 ///

@@ -85,7 +85,7 @@ impl<K: Clone + Eq + Hash> Inner<K> {
         {
             let mut state = self.state.lock();
             state.shut_down(Shutdown::Drain, &mut effects);
-            state.finish(id, Finish::Failed, &mut effects);
+            state.lose(id, &mut effects);
             state.follow_up(Duration::ZERO, &mut effects);
         }
         effects.tell();

@@ -1,6 +1,6 @@
 //! All that a queue knows, under its one lock.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hash;
 use std::io;
 use std::sync::Arc;
@@ -29,13 +29,16 @@ pub(super) struct State<K> {
     history_max: usize,
     pub(super) teller: Teller<K>,
     journal: Option<Box<dyn Journal<K>>>,
+    /// Jobs that are to end before their time and not because somebody cancelled them: the journal
+    /// keeps those that do not get done all the same.
+    cut_short: BTreeSet<Id>,
     pub(super) journal_failures: u64,
     /// Set when nothing is queued or running; renewed by who waits for the next time.
     idle: Option<Arc<Latch<()>>>,
     pub(super) timer: Timer,
     overflow: Overflow,
     capacity: usize,
-    /// A shutdown cuts jobs short, which the journal is to keep.
+    /// Nothing is let in or started any more.
     closing: bool,
 }
 
@@ -58,6 +61,7 @@ impl<K: Clone + Eq + Hash> State<K> {
             history_max: options.history_max,
             teller: Teller::new(options.events_max),
             journal: options.journal,
+            cut_short: BTreeSet::new(),
             journal_failures: 0,
             idle: None,
             timer: Timer::Off,
@@ -134,10 +138,24 @@ impl<K: Clone + Eq + Hash> State<K> {
         let ids: Vec<_> = self.scheduler.ids().collect();
         for (id, state) in ids {
             if state == JobState::Queued || how == Shutdown::Abort {
+                self.cut_short(id);
                 self.cancel(id, effects);
             }
         }
         effects.opened.extend(self.room.dismiss());
+    }
+
+    /// Ends a job whose task is gone.
+    pub(super) fn lose(&mut self, id: Id, effects: &mut Effects) {
+        self.cut_short(id);
+        self.finish(id, Finish::Failed, effects);
+    }
+
+    /// Has the journal keep a job that is about to end, unless it was cancelled by id before.
+    fn cut_short(&mut self, id: Id) {
+        if self.fate(id).is_some_and(|fate| fate.stop.get().is_none()) {
+            self.cut_short.insert(id);
+        }
     }
 
     /// Starts all that may start, gives room to those who wait for it, and sees to the timer: what
@@ -200,8 +218,8 @@ impl<K: Clone + Eq + Hash> State<K> {
 
     /// What follows each end of a job.
     fn ended(&mut self, id: Id, work: Work, outcome: Outcome, effects: &mut Effects) {
-        let cut_short = self.closing && outcome == Outcome::Cancelled;
-        let entry = work.entry.filter(|_| !cut_short);
+        let is_over = !self.cut_short.remove(&id) || outcome == Outcome::Done;
+        let entry = work.entry.filter(|_| is_over);
         self.record(entry, |journal, entry| journal.ended(entry, outcome));
         if 0 < self.history_max {
             if self.history.len() == self.history_max {

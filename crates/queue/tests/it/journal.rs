@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use queue::{
-    Entry, Job, Journal, MemoryJournal, Options, Outcome, Queue, Record, Refusal, Rules, Shutdown,
-    Unfinished, Work,
+    Entry, Finish, Job, Journal, MemoryJournal, Options, Outcome, Queue, Record, Refusal, Rules,
+    Shutdown, Unfinished, Work,
 };
 
 use crate::worlds::{Gate, no_op, settle};
@@ -48,6 +48,56 @@ async fn what_a_shutdown_cuts_short_is_unfinished_and_all_else_is_over() {
     assert_eq!(expected[..], notes(&mut journal));
     let unfinished = journal.replay().unwrap().pop().unwrap();
     assert_eq!(("b", 3, 9), (unfinished.key, unfinished.class, unfinished.cost));
+}
+
+/// Q9. The premise: a runtime that is shut down drops its tasks, and the journal outlives it.
+#[test]
+fn what_ran_when_its_runtime_ended_is_unfinished() {
+    let mut journal = MemoryJournal::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let queue = Queue::with_options(Rules { cap: 1, ..Rules::default() }, options(&journal));
+        for name in ["running", "queued"] {
+            queue.submit(Job::new("a", Gate::new().work().noted(name.as_bytes()))).await.unwrap();
+        }
+        settle().await;
+    });
+    drop(runtime);
+    let expected = [("running".to_owned(), true), ("queued".to_owned(), false)];
+    assert_eq!(expected[..], notes(&mut journal));
+}
+
+/// A job that answers the stop is over if it says that it is done, or was cancelled by id before.
+#[tokio::test]
+async fn what_fails_because_of_an_abort_is_unfinished() {
+    let mut journal = MemoryJournal::new();
+    let queue = Queue::with_options(Rules::default(), options(&journal));
+    let job = |name: &str, answer: Finish| {
+        let work = Work::stoppable(move |stop| async move {
+            stop.requested().await;
+            answer
+        });
+        Job::new("a", work.noted(name.as_bytes()))
+    };
+    queue.submit(job("done", Finish::Done)).await.unwrap();
+    queue.submit(job("failed", Finish::Failed)).await.unwrap();
+    queue.submit(job("cancelled", Finish::Cancelled)).await.unwrap();
+    let by_id = queue.submit(job("cancelled by id", Finish::Failed)).await.unwrap();
+    settle().await;
+    queue.cancel(by_id.id());
+    queue.shutdown(Shutdown::Abort).await;
+    let expected = ["failed", "cancelled"].map(|name| (name.to_owned(), true));
+    assert_eq!(expected[..], notes(&mut journal));
+}
+
+#[tokio::test]
+async fn what_fails_by_itself_while_the_queue_drains_is_over() {
+    let mut journal = MemoryJournal::new();
+    let queue = Queue::with_options(Rules::default(), options(&journal));
+    let work = Work::new(async { Err::<(), _>("no disk") }).noted(*b"failed");
+    queue.submit(Job::new("a", work)).await.unwrap();
+    queue.shutdown(Shutdown::Drain).await;
+    assert_eq!(0, notes(&mut journal).len());
 }
 
 #[tokio::test]
