@@ -20,8 +20,10 @@ mod imp {
     }
 
     impl Runtime {
-        /// The current runtime; panics outside of one.
+        /// The current runtime; panics outside of one, and in one that does not keep time.
         pub(crate) fn current() -> Self {
+            // Better now than when the first job is cancelled.
+            drop(sleep_until(Instant::now()));
             Self { handle: Handle::current(), origin: Instant::now() }
         }
 
@@ -29,8 +31,15 @@ mod imp {
             self.origin.elapsed()
         }
 
+        /// For ever, if the clock does not reach that far.
         pub(crate) fn sleep_until(&self, at: Duration) -> impl Future<Output = ()> + Send + use<> {
-            sleep_until(self.origin + at)
+            let at = self.origin.checked_add(at);
+            async move {
+                match at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            }
         }
 
         /// Starts a task that nobody waits for; its end shows in the queue.

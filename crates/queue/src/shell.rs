@@ -54,7 +54,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Outside of a tokio runtime that keeps time (`enable_time`).
     pub fn new(rules: Rules) -> Self {
         Self::with_options(rules, Options::default())
     }
@@ -63,7 +63,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Outside of a tokio runtime that keeps time (`enable_time`).
     pub fn with_options(rules: Rules, options: Options<K>) -> Self {
         Self { inner: Arc::new(Inner::new(rules, options)) }
     }

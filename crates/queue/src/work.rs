@@ -118,7 +118,11 @@ impl Drop for Pledge {
 /// Drops what holds code of the caller's; a panic of its destructors ends here.
 pub(crate) fn drop_quietly<T>(value: T) {
     // What a destructor panics with is of no use to anybody, and the hook has printed it.
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+    let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) else { return };
+    // It may panic when it is dropped, too; then nothing is dropped any more.
+    if let Err(last) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(last);
+    }
 }
 
 /// Waits for the end of a job.

@@ -8,7 +8,8 @@ use crate::journal::Journal;
 /// How a [`Queue`](crate::Queue) treats jobs, beside the [`Rules`](crate::Rules) of their order.
 pub struct Options<K> {
     /// How long a running job may go on after it was asked to end; then its future is dropped at its
-    /// next `await`. 5 s unless set: time to flush a file, short enough for a person who waits.
+    /// next `await`; never, if the clock does not reach that far. 5 s unless set: time to flush a file,
+    /// short enough for a person who waits.
     pub stop_grace: Duration,
     /// How many of the latest events are kept for subscribers that are slow. 1024 unless set.
     pub events_max: usize,

@@ -60,7 +60,8 @@ impl<K: Clone + Eq + Hash + Send + 'static> Worker<K> {
     }
 }
 
-/// The task was dropped with a job in it: its runtime is gone, and no job can run any more.
+/// The task was dropped with a job in it: its runtime is gone, and no job can run any more. (Whatever a
+/// job panics with ends in [`Running`]; what panics elsewhere, a waker or a journal, ends the queue.)
 impl<K: Clone + Eq + Hash> Drop for Worker<K> {
     fn drop(&mut self) {
         if let Some(id) = self.running {
@@ -93,7 +94,10 @@ impl<'a> Running<'a> {
     fn poll_code(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
         let code = self.code.as_mut().expect("not polled after its end");
         let polled = catch_unwind(AssertUnwindSafe(|| code.as_mut().poll(cx)));
-        let polled = polled.unwrap_or(Poll::Ready(Finish::Failed));
+        let polled = polled.unwrap_or_else(|payload| {
+            drop_quietly(payload);
+            Poll::Ready(Finish::Failed)
+        });
         if polled.is_ready() {
             drop_quietly(self.code.take());
         }
@@ -103,7 +107,7 @@ impl<'a> Running<'a> {
     fn poll_grace(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Grace::Unlimited(grace) = self.grace {
             std::task::ready!(Pin::new(&mut self.stop).poll(cx));
-            let until = self.runtime.now() + grace;
+            let until = self.runtime.now().saturating_add(grace);
             self.grace = Grace::Limited(Box::pin(self.runtime.sleep_until(until)));
         }
         match &mut self.grace {

@@ -75,6 +75,22 @@ async fn a_job_that_does_not_stop_is_dropped_after_the_grace() {
     assert_eq!((0, 0), load(&queue));
 }
 
+/// Premise: now and the grace are more than the clock can tell.
+#[tokio::test(start_paused = true)]
+async fn a_grace_without_an_end_is_no_end_of_the_queue() {
+    let options = Options { stop_grace: Duration::MAX, ..Options::default() };
+    let queue = Queue::with_options(Rules::default(), options);
+    let gate = Gate::new();
+    let stubborn = queue.submit(gate.job("a")).await.unwrap();
+    settle().await;
+    queue.cancel(stubborn.id());
+    tokio::time::sleep(Duration::from_secs(1 << 30)).await;
+    assert_eq!((0, 1), load(&queue));
+    gate.open(1);
+    assert_eq!(Outcome::Done, stubborn.await);
+    assert_eq!(Outcome::Done, queue.submit(no_op("a")).await.unwrap().await);
+}
+
 /// Premise: on one thread, a job that was started has not been polled yet when it is cancelled.
 #[tokio::test]
 async fn a_job_cancelled_before_its_first_step_learns_of_it() {

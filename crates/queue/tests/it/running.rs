@@ -1,5 +1,6 @@
 //! Jobs run, within their limits, and however they end the next one starts.
 
+use std::panic::panic_any;
 use std::task::Poll;
 
 use queue::{Finish, Job, Outcome, Queue, Rules, State, Work};
@@ -93,15 +94,41 @@ async fn a_panic_frees_both_slots_and_counts_as_failed() {
     assert_eq!((1, 1, 0), (counters.failed, counters.done, counters.running()));
 }
 
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a test panics here");
+    }
+}
+
+/// The premise: to drop what a job or a destructor panicked with panics, too.
+#[tokio::test]
+async fn what_a_job_panics_with_ends_nothing_but_the_job() {
+    struct Charge;
+    impl Drop for Charge {
+        fn drop(&mut self) {
+            panic_any(Bomb);
+        }
+    }
+    let queue = Queue::new(Rules { cap: 1, ..Rules::default() });
+    let in_code = Work::new(std::future::poll_fn(|_| -> Poll<()> { panic_any(Charge) }));
+    let charge = Charge;
+    let in_destructor = Work::new(async move {
+        let _charge = charge;
+        std::future::pending::<()>().await;
+    });
+    let in_code = queue.submit(Job::new("a", in_code)).await.unwrap();
+    let in_destructor = queue.submit(Job::new("a", in_destructor)).await.unwrap();
+    queue.cancel(in_destructor.id());
+    assert_eq!(Outcome::Failed, in_code.await);
+    assert_eq!(Outcome::Cancelled, in_destructor.await);
+    assert_eq!(Outcome::Done, queue.submit(no_op("a")).await.unwrap().await);
+}
+
 /// A destructor that panics, in a job that ran or in one that never did.
 #[tokio::test]
 async fn a_panic_of_a_destructor_frees_the_slots_too() {
-    struct Bomb;
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            panic!("a test panics here");
-        }
-    }
     let queue = Queue::new(Rules { cap: 1, ..Rules::default() });
     let gate = Gate::new();
     queue.submit(gate.job("a")).await.unwrap();
@@ -180,6 +207,14 @@ async fn other_tasks_have_a_turn_while_jobs_are_plenty() {
     for ticket in tickets {
         assert_eq!(Outcome::Done, ticket.await);
     }
+}
+
+/// Otherwise the first job that is cancelled would find that out.
+#[test]
+#[should_panic(expected = "timers are disabled")]
+fn a_runtime_without_time_is_refused_at_once() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async { Queue::<&str>::new(Rules::default()) });
 }
 
 #[test]
