@@ -4,7 +4,8 @@ pub(crate) use self::imp::{Runtime, yield_now};
 
 #[cfg(not(feature = "shuttle"))]
 mod imp {
-    use std::future::Future;
+    use std::future::{Future, pending, poll_fn};
+    use std::pin::pin;
     use std::time::Duration;
 
     use tokio::runtime::Handle;
@@ -35,10 +36,17 @@ mod imp {
         pub(crate) fn sleep_until(&self, at: Duration) -> impl Future<Output = ()> + Send + use<> {
             let at = self.origin.checked_add(at);
             async move {
-                match at {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
+                let Some(at) = at else { return pending().await };
+                // A timer ends with its runtime, and who waits may have moved to another one.
+                let (mut home, mut timer) = (None, pin!(None));
+                poll_fn(|cx| {
+                    let here = Handle::current().id();
+                    if home.replace(here) != Some(here) {
+                        timer.set(Some(sleep_until(at)));
+                    }
+                    timer.as_mut().as_pin_mut().expect("it is set at the first poll").poll(cx)
+                })
+                .await;
             }
         }
 

@@ -120,12 +120,17 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
         self.inner.transition(|state, _, effects| state.cancel(id, effects))
     }
 
-    /// Waits until a job ends, at most for `timeout`.
+    /// Waits until a job ends, at most for `timeout`; for ever, if the clock does not reach that far.
     ///
     /// # Errors
     ///
     /// [`WaitError::TimedOut`] leaves the job alone. [`WaitError::Unknown`] if the job is not among
     /// the latest [`history_max`](Options::history_max) that ended.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait outside of a tokio runtime that keeps time; any such will do, not only that of
+    /// the queue.
     ///
     /// # Cancel safety
     ///

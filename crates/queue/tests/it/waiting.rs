@@ -6,6 +6,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use queue::{Job, Outcome, Queue, Rules, WaitError};
+use tokio::runtime::Builder;
 use tokio::time::{Instant, timeout};
 
 use crate::worlds::{Gate, load, no_op, settle};
@@ -76,6 +77,36 @@ async fn a_wait_that_moves_to_another_task_wakes_that_one() {
     settle().await;
     gate.open(1);
     assert_eq!(Outcome::Done, timeout(SECOND, moved).await.expect("it is woken").unwrap());
+}
+
+/// Premise: now and the time-out are more than the clock can tell.
+#[tokio::test(start_paused = true)]
+async fn a_wait_without_an_end_learns_of_the_end_of_the_job() {
+    let (queue, gate) = (Queue::new(Rules::default()), Gate::new());
+    let id = queue.submit(gate.job("a")).await.unwrap().id();
+    let patient = tokio::spawn({
+        let queue = queue.clone();
+        async move { queue.wait(id, Duration::MAX).await }
+    });
+    settle().await;
+    gate.open(1);
+    assert_eq!(Ok(Outcome::Done), patient.await.unwrap());
+}
+
+/// Premise: the timer of a runtime panics when it is asked after the runtime has gone.
+#[test]
+fn a_wait_may_move_to_another_runtime() {
+    let runtime =
+        || Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let (home, gate) = (runtime(), Gate::new());
+    let (queue, id) = home.block_on(async {
+        let queue = Queue::new(Rules::default());
+        let id = queue.submit(gate.job("a")).await.unwrap().id();
+        (queue, id)
+    });
+    let mut wait = Box::pin(queue.wait(id, SECOND));
+    runtime().block_on(async { assert!(timeout(SECOND / 2, &mut wait).await.is_err()) });
+    assert_eq!(Err(WaitError::TimedOut), home.block_on(wait));
 }
 
 #[tokio::test]
