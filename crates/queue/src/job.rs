@@ -28,7 +28,8 @@ pub struct Job<K, J> {
     /// as one class less. 0 unless set.
     pub class: u8,
     /// What its key pays for its start, in any unit that is the same for all jobs: bytes, tokens,
-    /// jobs. 1 unless set; 0 counts as 1, or a key of such jobs would never end its turn.
+    /// jobs. 1 unless set; 0 counts as 1, or a key of such jobs would never end its turn, and more
+    /// than [`COST_MAX`] as that.
     pub cost: u64,
     /// At most one job of this name is queued or running; a second one is told of the first.
     pub unique: Option<Arc<str>>,
@@ -37,6 +38,11 @@ pub struct Job<K, J> {
     /// What is to be done.
     pub work: J,
 }
+
+/// The largest [`cost`](Job::cost); a larger one is taken for it. In bytes that is 256 TiB, more than any
+/// job moves; and 65 536 such jobs in a class, at a quantum of 1, use up the 64 bits in which its rounds
+/// are counted. From then on its keys take turns job by job, whatever their weights.
+pub const COST_MAX: u64 = 1 << 48;
 
 impl<K, J> Job<K, J> {
     /// A job of class 0 and cost 1 without a name and a time-out.

@@ -103,7 +103,7 @@ mod work;
 pub use counters::{Counters, KeySnapshot, Snapshot};
 #[cfg(feature = "tokio")]
 pub use events::{Event, Events, Step, Update};
-pub use job::{Finish, Id, Job, Outcome, Refusal, Refused, State};
+pub use job::{COST_MAX, Finish, Id, Job, Outcome, Refusal, Refused, State};
 #[cfg(feature = "tokio")]
 pub use journal::{Entry, Journal, MemoryJournal, Record, Unfinished};
 pub use rules::{AGEING_MAX, Overflow, Rules};

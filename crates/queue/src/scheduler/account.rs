@@ -52,7 +52,9 @@ impl Account {
     pub(super) fn turn(&self, cost: u64, allowance: u64, rounds: &Rounds) -> Turn {
         let lacking = cost.saturating_sub(self.credit).div_ceil(allowance);
         let round = self.round.saturating_add(lacking).max(rounds.present(self.class));
-        let stamp = if round == self.round { self.stamp } else { self.next_stamp };
+        // Where rounds have run out, a key that cannot pay stays in the last one, but not in its place.
+        let is_same_turn = lacking == 0 && round == self.round;
+        let stamp = if is_same_turn { self.stamp } else { self.next_stamp };
         Turn { round, stamp }
     }
 
@@ -185,5 +187,20 @@ mod tests {
         }
         assert_eq!(u64::MAX, rounds.present(0));
         assert_eq!(u64::MAX, allowance(u64::MAX, NonZeroU32::MAX));
+    }
+
+    #[test]
+    fn keys_take_turns_job_by_job_where_rounds_have_run_out() {
+        let mut rounds = Rounds::default();
+        rounds.advance(0, u64::MAX);
+        let mut accounts = [0, 1].map(|stamp| Account::new(0, &rounds, stamp));
+        let mut turns = Vec::new();
+        for stamp in 2..8 {
+            let turn = |at: &usize| accounts[*at].turn(1, ALLOWANCE, &rounds).stamp;
+            let first = [0, 1].into_iter().min_by_key(turn).expect("there are two");
+            accounts[first].pay(u64::MAX, 1, ALLOWANCE, stamp);
+            turns.push(first);
+        }
+        assert_eq!([0, 1, 0, 1, 0, 1], turns[..]);
     }
 }

@@ -9,7 +9,7 @@ use super::line::Queued;
 use super::rank::{NEVER_NS, Rank, nanos};
 use super::ready::Place;
 use super::{Scheduler, Slot};
-use crate::job::{Id, Job, State};
+use crate::job::{COST_MAX, Id, Job, State};
 use crate::rules::Overflow;
 
 impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
@@ -48,7 +48,7 @@ impl<K: Clone + Eq + Hash, J> Scheduler<K, J> {
             lane,
             class: job.class,
             state: State::Queued,
-            cost: job.cost.max(1),
+            cost: job.cost.clamp(1, COST_MAX),
             deadline_ns,
             unique: job.unique,
             work: job.work,

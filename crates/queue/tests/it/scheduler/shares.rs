@@ -70,6 +70,21 @@ fn a_late_key_gets_its_share_from_now_on() {
     assert_eq!(10, starts.iter().filter(|key| **key == "late").count());
 }
 
+/// Premise: somebody does not know what a job costs and says the most that can be said.
+#[test]
+fn a_job_of_absurd_cost_leaves_the_shares_of_others_as_they_are() {
+    let mut scheduler = Scheduler::new(Rules { cap: 1, ..Rules::default() });
+    scheduler.push(Job { cost: u64::MAX, ..Job::new("absurd", ()) }, NOW).unwrap();
+    assert_eq!(["absurd"], starts_of(&mut scheduler, 1)[..]);
+    scheduler.set_weight(&"a", NonZeroU32::new(3).unwrap());
+    for key in ["a", "b"] {
+        for _ in 0..9 {
+            scheduler.push(Job::new(key, ()), NOW).unwrap();
+        }
+    }
+    assert_eq!(["a", "a", "a", "b", "a", "a", "a", "b"], starts_of(&mut scheduler, 8)[..]);
+}
+
 /// Premise: a key at its cap leaves the ring with each start, and comes back with its end. It must pay
 /// for its jobs all the same.
 #[test]
