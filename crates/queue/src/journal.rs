@@ -112,7 +112,8 @@ pub struct Unfinished<K> {
 }
 
 impl<K> Unfinished<K> {
-    /// The job again, under the same record: it is not recorded as submitted a second time.
+    /// The job again, under the same record: it is not recorded as submitted a second time. If it joins
+    /// another of its unique name, its record ends as that one does.
     pub fn into_job(self, mut work: Work) -> Job<K, Work> {
         work.entry = Some(self.entry);
         work.note = Some(self.note);

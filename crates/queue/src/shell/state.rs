@@ -1,6 +1,6 @@
 //! All that a queue knows, under its one lock.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hash;
 use std::io;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub(super) struct State<K> {
     history_max: usize,
     pub(super) teller: Teller<K>,
     journal: Option<Box<dyn Journal<K>>>,
+    /// Records of replayed jobs that joined another: at most what the journal has unfinished.
+    joined: BTreeMap<Id, BTreeSet<Entry>>,
     /// Jobs that are to end before their time and not because somebody cancelled them: the journal
     /// keeps those that do not get done all the same.
     cut_short: BTreeSet<Id>,
@@ -61,6 +63,7 @@ impl<K: Clone + Eq + Hash> State<K> {
             history_max: options.history_max,
             teller: Teller::new(options.events_max),
             journal: options.journal,
+            joined: BTreeMap::new(),
             cut_short: BTreeSet::new(),
             journal_failures: 0,
             idle: None,
@@ -92,9 +95,7 @@ impl<K: Clone + Eq + Hash> State<K> {
         let pushed = match scheduler.push_if(job, now, record) {
             Ok(pushed) => pushed,
             Err(Refused { why: Refusal::Duplicate(id), job }) => {
-                effects.dropped.push(job.work);
-                let first = self.fate(id).expect("a twin has not ended");
-                return Ok(Ticket::new(id, first, true));
+                return Ok(self.join(id, job.work, effects));
             }
             Err(refused) => return Err(refused),
         };
@@ -103,6 +104,17 @@ impl<K: Clone + Eq + Hash> State<K> {
         }
         self.tell(pushed.id, || Step::Submitted(key), effects);
         Ok(Ticket::new(pushed.id, fate, false))
+    }
+
+    /// Lets a job be the one that is there; its record, if it was replayed, ends with that one.
+    fn join(&mut self, id: Id, work: Work, effects: &mut Effects) -> Ticket {
+        let first = self.scheduler.work(id).expect("a twin has not ended");
+        if let Some(entry) = work.entry.filter(|_| work.entry != first.entry) {
+            self.joined.entry(id).or_default().insert(entry);
+        }
+        let fate = Arc::clone(first.pledge.fate());
+        effects.dropped.push(work);
+        Ticket::new(id, fate, true)
     }
 
     /// Ends a running job.
@@ -218,9 +230,11 @@ impl<K: Clone + Eq + Hash> State<K> {
 
     /// What follows each end of a job.
     fn ended(&mut self, id: Id, work: Work, outcome: Outcome, effects: &mut Effects) {
-        let is_over = !self.cut_short.remove(&id) || outcome == Outcome::Done;
-        let entry = work.entry.filter(|_| is_over);
-        self.record(entry, |journal, entry| journal.ended(entry, outcome));
+        let joined = self.joined.remove(&id).unwrap_or_default();
+        if !self.cut_short.remove(&id) || outcome == Outcome::Done {
+            let entries = work.entry.into_iter().chain(joined);
+            self.record(entries, |journal, entry| journal.ended(entry, outcome));
+        }
         if 0 < self.history_max {
             if self.history.len() == self.history_max {
                 self.history.pop_front();
@@ -231,13 +245,14 @@ impl<K: Clone + Eq + Hash> State<K> {
         effects.ended.push((work, outcome));
     }
 
-    /// Has the journal record something about a job that it knows; failures are counted.
+    /// Has the journal record something about jobs that it knows; failures are counted.
     fn record(
         &mut self,
-        entry: Option<Entry>,
-        write: impl FnOnce(&mut dyn Journal<K>, Entry) -> io::Result<()>,
+        entries: impl IntoIterator<Item = Entry>,
+        mut write: impl FnMut(&mut dyn Journal<K>, Entry) -> io::Result<()>,
     ) {
-        if let (Some(journal), Some(entry)) = (&mut self.journal, entry) {
+        let Some(journal) = &mut self.journal else { return };
+        for entry in entries {
             self.journal_failures += u64::from(write(&mut **journal, entry).is_err());
         }
     }

@@ -117,6 +117,26 @@ async fn a_replayed_job_keeps_its_record() {
     assert_eq!(0, journal.replay().unwrap().len());
 }
 
+/// The premise: after a restart somebody asks for the same before the old job is replayed.
+#[tokio::test]
+async fn a_replayed_job_that_joins_another_ends_with_it() {
+    let mut journal = MemoryJournal::new();
+    let named = |work: Work| Job { unique: Some("model".into()), ..Job::new("a", work) };
+    let queue = Queue::with_options(Rules { cap: 0, ..Rules::default() }, options(&journal));
+    queue.submit(named(Work::new(async {}).noted(*b"old"))).await.unwrap();
+    drop(queue);
+
+    let (gate, old) = (Gate::new(), journal.replay().unwrap().pop().unwrap());
+    let queue = Queue::with_options(Rules::default(), options(&journal));
+    let twin = queue.submit(named(gate.work().noted(*b"new"))).await.unwrap();
+    let joined = queue.submit(old.into_job(Work::new(async {}))).await.unwrap();
+    settle().await;
+    assert_eq!((true, 2), (joined.is_joined(), notes(&mut journal).len()));
+    gate.open(1);
+    assert_eq!(Outcome::Done, twin.await);
+    assert_eq!(0, notes(&mut journal).len());
+}
+
 /// Fails from the second call on.
 struct Broken(Arc<AtomicUsize>);
 
