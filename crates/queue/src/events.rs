@@ -159,7 +159,10 @@ impl<K: Clone> Events<K> {
         if ring.closed {
             return Poll::Ready(None);
         }
-        *ring.subscribers.at_mut(self.place) = Some(cx.waker().clone());
+        let old = ring.subscribers.at_mut(self.place).replace(cx.waker().clone());
+        // The last waker of a task may drop all that the task holds, such as another subscription.
+        drop(ring);
+        drop(old);
         Poll::Pending
     }
 }

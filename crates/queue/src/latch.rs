@@ -49,9 +49,16 @@ impl<T: Copy> Latch<T> {
             *place = None;
             return Poll::Ready(value);
         }
-        match *place {
-            Some(index) => state.waiters.at_mut(index).clone_from(cx.waker()),
-            None => *place = Some(state.waiters.insert(cx.waker().clone())),
+        let Some(index) = *place else {
+            *place = Some(state.waiters.insert(cx.waker().clone()));
+            return Poll::Pending;
+        };
+        let waker = state.waiters.at_mut(index);
+        if !waker.will_wake(cx.waker()) {
+            let old = std::mem::replace(waker, cx.waker().clone());
+            // The last waker of a task may drop all that the task holds, such as another wait.
+            drop(state);
+            drop(old);
         }
         Poll::Pending
     }

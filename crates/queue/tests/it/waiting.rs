@@ -9,7 +9,7 @@ use queue::{Job, Outcome, Queue, Rules, WaitError};
 use tokio::runtime::Builder;
 use tokio::time::{Instant, timeout};
 
-use crate::worlds::{Gate, load, no_op, settle};
+use crate::worlds::{Gate, load, no_op, settle, waker_that_holds};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -77,6 +77,23 @@ async fn a_wait_that_moves_to_another_task_wakes_that_one() {
     settle().await;
     gate.open(1);
     assert_eq!(Outcome::Done, timeout(SECOND, moved).await.expect("it is woken").unwrap());
+}
+
+/// Premise: the first task is gone but for its waker, and waited for the same job in another way, too.
+#[tokio::test]
+async fn the_waker_of_a_wait_that_moved_is_dropped_outside_of_the_lock() {
+    let (queue, gate) = (Queue::new(Rules::default()), Gate::new());
+    let named = || Job { unique: Some("model".into()), ..gate.job("a") };
+    let mut moves = queue.submit(named()).await.unwrap();
+    let mut held = queue.submit(named()).await.unwrap();
+    let mut nobody = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut held).poll(&mut nobody).is_pending());
+    let first = waker_that_holds(held);
+    assert!(Pin::new(&mut moves).poll(&mut Context::from_waker(&first)).is_pending());
+    drop(first);
+    assert!(Pin::new(&mut moves).poll(&mut nobody).is_pending());
+    gate.open(1);
+    assert_eq!(Outcome::Done, moves.await);
 }
 
 /// Premise: now and the time-out are more than the clock can tell.

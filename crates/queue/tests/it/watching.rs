@@ -1,10 +1,13 @@
 //! Events and snapshots.
 
+use std::future::Future;
 use std::num::NonZeroU32;
+use std::pin::pin;
+use std::task::{Context, Waker};
 
 use queue::{Event, Id, Options, Outcome, Queue, Rules, Step, Update};
 
-use crate::worlds::{Gate, load, no_op};
+use crate::worlds::{Gate, load, no_op, waker_that_holds};
 
 fn event(id: Id, step: Step<&'static str>) -> Option<Update<&'static str>> {
     Some(Update::Event(Event { id, step }))
@@ -29,6 +32,19 @@ async fn each_step_of_a_job_is_told_in_order() {
     assert_eq!(event(id, Step::Ended(Outcome::Cancelled)), events.next().await);
     drop(queue);
     assert_eq!(None, events.next().await);
+}
+
+/// Premise: the first task is gone but for its waker, and had another subscription.
+#[tokio::test]
+async fn the_waker_of_a_subscription_that_moved_is_dropped_outside_of_the_lock() {
+    let queue = Queue::new(Rules::default());
+    let (mut moves, held) = (queue.subscribe(), queue.subscribe());
+    let first = waker_that_holds(held);
+    assert!(pin!(moves.next()).poll(&mut Context::from_waker(&first)).is_pending());
+    drop(first);
+    assert!(pin!(moves.next()).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let id = queue.submit(no_op("a")).await.unwrap().id();
+    assert_eq!(event(id, Step::Submitted("a")), moves.next().await);
 }
 
 #[tokio::test]

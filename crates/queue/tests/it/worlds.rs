@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
 
 use queue::{Job, Queue, Work};
 use tokio::sync::Semaphore;
@@ -71,6 +72,15 @@ impl Gate {
     pub(crate) fn most(&self) -> usize {
         self.most.load(Ordering::SeqCst)
     }
+}
+
+/// The only waker of a task that holds something: to drop it drops that.
+pub(crate) fn waker_that_holds<T: Send + Sync + 'static>(held: T) -> Waker {
+    struct Holds<T>(T);
+    impl<T: Send + Sync> Wake for Holds<T> {
+        fn wake(self: Arc<Self>) {}
+    }
+    Waker::from(Arc::new(Holds(held)))
 }
 
 /// Lets all tasks run that can; time stands still meanwhile.
