@@ -36,7 +36,8 @@ pub trait Poolable: Send + 'static {
     }
 
     /// Closes it; done when it takes no place any more. Until then its place is not given away, but no
-    /// longer than [`Options::close_timeout`](crate::Options::close_timeout).
+    /// longer than [`Options::close_timeout`](crate::Options::close_timeout). Where it panics it is done,
+    /// and the pool's users hear nothing of it.
     ///
     /// The default drops it.
     fn close(self) -> impl Future<Output = ()> + Send

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use self::locked::{Core, Errands, Locked, Work};
-use self::under_way::{Attempt, Closing};
+use self::under_way::{Attempt, Closing, begin_close};
 use crate::connect::{Bereaved, DynConnect, Key, Poolable};
 use crate::error::GetError;
 use crate::lease::{Home, Item, Lease, Lent, Renewing};
@@ -120,10 +120,7 @@ impl<K: Key, C: Poolable> Shared<K, C> {
     /// Closes a connection; in the background if that takes time. Returns what follows.
     fn close(&self, slot: SlotId, item: Item<C>) -> Option<Errands<K, C>> {
         let closing = Closing::new(self.me.upgrade()?, slot);
-        let mut closed = Box::pin(item.connection.close());
-        if closed.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
-            return Some(closing.done());
-        }
+        let Some(closed) = begin_close(item.connection) else { return Some(closing.done()) };
         let limit = Some(self.close_timeout);
         item.runtime.spawn(async move {
             within(limit, closed).await;

@@ -1,6 +1,9 @@
 //! Connects and closes that are under way.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
+use std::task::{Context, Waker};
 
 use super::Shared;
 use super::locked::Errands;
@@ -101,4 +104,19 @@ impl<K: Key, C: Poolable> Drop for Closing<K, C> {
             self.shared.change(|locked| locked.slots.closed(self.slot));
         }
     }
+}
+
+/// Begins to close a connection; returns what is left to wait for.
+///
+/// A close that panics is over. It goes no further: whoever happens to carry it out has others to close,
+/// and is mostly not who used the connection.
+pub(super) fn begin_close<C: Poolable>(
+    connection: C,
+) -> Option<Pin<Box<impl Future<Output = ()> + Send>>> {
+    let begin = || {
+        let mut closed = Box::pin(connection.close());
+        let is_over = closed.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        (!is_over).then_some(closed)
+    };
+    catch_unwind(AssertUnwindSafe(begin)).unwrap_or_default()
 }

@@ -274,6 +274,25 @@ async fn a_connection_that_panics_over_its_state_frees_its_place() {
     assert!(pool.get_timeout(&"a", SECOND).await.is_ok());
 }
 
+/// Closes three idle connections at once, each of which panics over it.
+async fn check_closes_that_panic(close_takes: Duration) {
+    let exchange = Exchange::default();
+    exchange.set(Plan { close_panics: true, close_takes, ..Plan::default() }).await;
+    let pool = exchange.pool(caps(3, 3));
+    let (first, second) = (get(&pool, "a").await.unwrap(), get(&pool, "a").await.unwrap());
+    drop((first, second, get(&pool, "a").await.unwrap()));
+    pool.drain(&"a");
+    sleep(seconds(2)).await;
+    assert_eq!((0, 3), (pool.stats().live(), pool.stats().closed.by(CloseReason::Drained)));
+    assert!(pool.stats().adds_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_panics_frees_its_place_and_those_of_the_others() {
+    check_closes_that_panic(Duration::ZERO).await;
+    check_closes_that_panic(SECOND).await;
+}
+
 #[test]
 fn leases_may_be_dropped_outside_of_any_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -16,6 +16,7 @@ pub(crate) struct Wire {
     pub(crate) notice: Option<CloseNotice>,
     pub(crate) panics: bool,
     close_takes: Duration,
+    close_panics: bool,
 }
 
 impl Poolable for Wire {
@@ -28,6 +29,7 @@ impl Poolable for Wire {
         if !self.close_takes.is_zero() {
             tokio::time::sleep(self.close_takes).await;
         }
+        assert!(!self.close_panics, "closed");
     }
 }
 
@@ -36,6 +38,7 @@ impl Poolable for Wire {
 pub(crate) struct Plan {
     pub(crate) takes: Duration,
     pub(crate) close_takes: Duration,
+    pub(crate) close_panics: bool,
     pub(crate) fails: bool,
     pub(crate) panics: bool,
 }
@@ -74,8 +77,9 @@ impl Connect<&'static str> for Exchange {
         }
         let number = self.opened.fetch_add(1, Ordering::SeqCst) + 1;
         let dead = Arc::default();
-        let close_takes = plan.close_takes;
-        Ok(Wire { number, dead, notice: Some(notice), panics: false, close_takes })
+        let Plan { close_takes, close_panics, .. } = plan;
+        let notice = Some(notice);
+        Ok(Wire { number, dead, notice, panics: false, close_takes, close_panics })
     }
 }
 
