@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::sync::Mutex;
-use crate::waiters::Waiters;
+use crate::waiters::{Slot, Waiters};
 use crate::{SlotTicket, Slots};
 
 /// A limit on how many do something at once. A clone is another handle of the same limit.
@@ -94,12 +94,13 @@ impl ConcurrencyLimit {
         self.shared.lock().slots.waiting()
     }
 
-    fn change(&self, act: impl FnOnce(&mut State)) {
+    fn change<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.shared.lock();
-        act(&mut state);
+        let result = act(&mut state);
         let woken = state.settle();
         drop(state);
         woken.into_iter().for_each(Waker::wake);
+        result
     }
 }
 
@@ -127,8 +128,11 @@ impl Waiting<'_> {
             return Poll::Ready(());
         }
         let ticket = *self.ticket.get_or_insert_with(|| state.slots.enqueue());
-        state.waiters.wait(ticket, cx);
-        if state.waiters.take(ticket).is_none() {
+        let outdated = state.waiters.wait(ticket, cx);
+        let granted = state.waiters.take(ticket);
+        drop(state);
+        drop(outdated);
+        if granted.is_none() {
             return Poll::Pending;
         }
         self.ticket = None;
@@ -142,10 +146,15 @@ impl Drop for Waiting<'_> {
             return;
         };
         // Under one lock: between two, the slot could be granted to nobody.
-        self.limit.change(|state| match state.waiters.leave(ticket) {
-            Some(()) => state.slots.put_back(),
-            None => drop(state.slots.cancel(ticket)),
+        let left = self.limit.change(|state| {
+            let left = state.waiters.leave(ticket);
+            match left {
+                Some(Slot::Granted(())) => state.slots.put_back(),
+                Some(Slot::Waiting(_)) | None => drop(state.slots.cancel(ticket)),
+            }
+            left
         });
+        drop(left);
     }
 }
 

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::seam::{Clock, Timer};
 use crate::sync::{AtomicBool, Ordering, QuickMutex};
-use crate::waiters::Waiters;
+use crate::waiters::{Slot, Waiters};
 use crate::{Grant, Moment, NodeId, NotUntil, Ticket, Tree};
 
 /// The tree, its clock, and the tasks that wait.
@@ -129,9 +129,11 @@ impl Shared {
             let now = self.clock.now();
             let mut state = self.state.lock();
             let ticket = *claim.ticket.get_or_insert_with(|| state.tree.enqueue(node, tokens, now));
-            let (granted, woken) = state.poll(ticket, now, cx);
+            let outdated = state.waiters.wait(ticket, cx);
+            let (granted, woken) = state.poll(ticket, now);
             let timer_set_for = (state.leader == Some(ticket)).then_some(state.timer_set_for);
             drop(state);
+            drop(outdated);
             wake(woken);
             if let Some(grant) = granted {
                 claim.ticket = None;
@@ -161,11 +163,12 @@ impl Shared {
     fn forget(&self, ticket: Ticket, node: NodeId) {
         let now = self.clock.now();
         let mut state = self.state.lock();
-        match state.waiters.leave(ticket) {
-            Some(Grant { tokens, taken_at, .. }) => {
-                state.tree.give_back(node, tokens, taken_at, now);
+        let left = state.waiters.leave(ticket);
+        match &left {
+            Some(Slot::Granted(Grant { tokens, taken_at, .. })) => {
+                state.tree.give_back(node, *tokens, *taken_at, now);
             }
-            None => drop(state.tree.cancel(ticket)),
+            Some(Slot::Waiting(_)) | None => drop(state.tree.cancel(ticket)),
         }
         if state.leader == Some(ticket) {
             state.leader = None;
@@ -173,6 +176,7 @@ impl Shared {
         state.tree.dispatch(now);
         let woken = state.settle();
         drop(state);
+        drop(left);
         wake(woken);
     }
 }
@@ -190,14 +194,8 @@ impl State {
         (taken, self.settle())
     }
 
-    /// Dispatches, and returns what the ticket has been granted; else notes whom to wake for it.
-    fn poll(
-        &mut self,
-        ticket: Ticket,
-        now: Moment,
-        cx: &Context<'_>,
-    ) -> (Option<Grant>, Vec<Waker>) {
-        self.waiters.wait(ticket, cx);
+    /// Dispatches, and returns what the ticket has been granted.
+    fn poll(&mut self, ticket: Ticket, now: Moment) -> (Option<Grant>, Vec<Waker>) {
         self.tree.dispatch(now);
         let mut woken = self.hand_out();
         let granted = self.waiters.take(ticket);

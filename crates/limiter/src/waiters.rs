@@ -1,4 +1,7 @@
 //! Whom to wake: the tasks that wait, and what they have been granted.
+//!
+//! Wakers go in and out, and none is dropped in here, under the lock of whoever asks: to drop the last one
+//! of a task may drop all that the task holds, permits and places in this very line too.
 
 use std::collections::BTreeMap;
 use std::task::{Context, Waker};
@@ -9,9 +12,12 @@ pub(crate) struct Waiters<T, G> {
     slots: BTreeMap<T, Slot<G>>,
 }
 
+/// What is known of a ticket.
 #[derive(Debug)]
-enum Slot<G> {
+pub(crate) enum Slot<G> {
+    /// Its task is woken by this, which is to be dropped where the lock is free.
     Waiting(Waker),
+    /// It was granted this, and its task does not know yet.
     Granted(G),
 }
 
@@ -24,12 +30,17 @@ impl<T: Ord + Copy, G> Waiters<T, G> {
         self.slots.is_empty()
     }
 
-    /// Notes whom to wake for this ticket from now on.
-    pub(crate) fn wait(&mut self, ticket: T, cx: &Context<'_>) {
+    /// Notes whom to wake for this ticket from now on, and returns whom no longer.
+    #[must_use = "a waker is dropped where the lock is free"]
+    pub(crate) fn wait(&mut self, ticket: T, cx: &Context<'_>) -> Option<Waker> {
         match self.slots.get_mut(&ticket) {
-            Some(Slot::Waiting(waker)) => waker.clone_from(cx.waker()),
-            Some(Slot::Granted(_)) => {}
-            None => drop(self.slots.insert(ticket, Slot::Waiting(cx.waker().clone()))),
+            Some(Slot::Waiting(waker)) if waker.will_wake(cx.waker()) => None,
+            Some(Slot::Waiting(waker)) => Some(std::mem::replace(waker, cx.waker().clone())),
+            Some(Slot::Granted(_)) => None,
+            None => {
+                self.slots.insert(ticket, Slot::Waiting(cx.waker().clone()));
+                None
+            }
         }
     }
 
@@ -46,15 +57,16 @@ impl<T: Ord + Copy, G> Waiters<T, G> {
         if !matches!(self.slots.get(&ticket), Some(Slot::Granted(_))) {
             return None;
         }
-        self.leave(ticket)
-    }
-
-    /// Forgets a ticket; returns what it was granted and has not taken.
-    pub(crate) fn leave(&mut self, ticket: T) -> Option<G> {
-        match self.slots.remove(&ticket) {
+        match self.leave(ticket) {
             Some(Slot::Granted(grant)) => Some(grant),
             Some(Slot::Waiting(_)) | None => None,
         }
+    }
+
+    /// Forgets a ticket; returns what was known of it.
+    #[must_use = "a waker is dropped where the lock is free"]
+    pub(crate) fn leave(&mut self, ticket: T) -> Option<Slot<G>> {
+        self.slots.remove(&ticket)
     }
 
     /// Whom to wake for a ticket that still waits.

@@ -2,13 +2,38 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 
 use limiter::{AdaptiveLimit, AdaptiveOptions, AdaptivePermit, ConcurrencyLimit, Slots};
 use proptest::prelude::*;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::model::{cases, millis};
+use crate::model::{cases, millis, owner};
+
+/// With its last waker a task may go, and with it a permit of the same limit.
+#[test]
+fn a_waker_may_take_a_permit_along() {
+    let limit = ConcurrencyLimit::new(2);
+    let (first, second) = (limit.try_acquire().unwrap(), limit.try_acquire().unwrap());
+    limit.resize(0);
+    let mut wait = Box::pin(limit.acquire());
+    for held in [first, second] {
+        let waker = owner(held);
+        assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert!(wait.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(0, limit.in_flight());
+
+    limit.resize(1);
+    drop(wait);
+    let held = limit.try_acquire().unwrap();
+    let mut wait = Box::pin(limit.acquire());
+    let waker = owner(held);
+    assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop((waker, wait));
+    assert_eq!((0, 0), (limit.in_flight(), limit.waiting()));
+}
 
 #[tokio::test(start_paused = true)]
 async fn no_more_than_the_limit_are_in_flight_and_all_are_served_in_order() {

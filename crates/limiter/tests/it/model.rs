@@ -1,5 +1,7 @@
 //! What the guarantees say, computed from a log in exact rational arithmetic, without any bucket.
 
+use std::sync::{Arc, Mutex};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use limiter::{Moment, Rate};
@@ -20,6 +22,17 @@ pub(crate) fn at(nanos: u64) -> Moment {
 
 pub(crate) fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
+}
+
+/// A waker that owns something, as that of a task owns what the task holds.
+struct Owner(#[expect(dead_code, reason = "only its drop matters")] Mutex<Box<dyn Send>>);
+
+impl Wake for Owner {
+    fn wake(self: Arc<Self>) {}
+}
+
+pub(crate) fn owner(owned: impl Send + 'static) -> Waker {
+    Arc::new(Owner(Mutex::new(Box::new(owned)))).into()
 }
 
 /// Tokens per nanoseconds, as a test has chosen them.

@@ -13,7 +13,7 @@ use limiter::{Burst, Limiter, Permit, Rate, Share};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::model::millis;
+use crate::model::{millis, owner};
 
 fn limiter(rate: u64, burst: u64) -> Limiter {
     Limiter::new(Rate::per_second(rate), Burst::new(burst).unwrap())
@@ -31,6 +31,33 @@ impl Wake for Counter {
 
 fn poll_once<F: Future>(future: Pin<&mut F>, counter: &Arc<Counter>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(&Waker::from(Arc::clone(counter))))
+}
+
+/// With its last waker a task may go, and with it a place in the same line.
+#[tokio::test(start_paused = true)]
+async fn a_waker_may_take_a_place_in_the_line_along() {
+    let limiter = limiter(1, 1);
+    limiter.try_acquire(1).unwrap();
+    let wait = || {
+        let limiter = limiter.clone();
+        let mut wait = Box::pin(async move { drop(limiter.acquire(1).await) });
+        assert!(poll_once(wait.as_mut(), &Arc::default()).is_pending());
+        wait
+    };
+    // The timer keeps a waker too, and drops it elsewhere: of those who have none.
+    let _leader = wait();
+    let mut second = wait();
+    let replaced = owner(wait());
+    assert!(second.as_mut().poll(&mut Context::from_waker(&replaced)).is_pending());
+    drop(replaced);
+    assert!(poll_once(second.as_mut(), &Arc::default()).is_pending());
+    assert_eq!(2, limiter.stats().waiting);
+
+    let abandoned = owner(wait());
+    assert!(second.as_mut().poll(&mut Context::from_waker(&abandoned)).is_pending());
+    drop(abandoned);
+    drop(second);
+    assert_eq!(1, limiter.stats().waiting);
 }
 
 #[tokio::test(start_paused = true)]

@@ -85,22 +85,28 @@ impl<W> Ledger<W> {
         Some(ticket)
     }
 
-    /// Tells where a ticket stands, and keeps `waker` for it while it waits.
-    pub(super) fn standing(&mut self, ticket: Ticket, waker: W) -> Standing {
+    /// Tells where a ticket stands, and keeps `waker` for it while it waits. Returns the waker that is
+    /// not needed any more, to be dropped where the lock is free: with the last waker of a task may go
+    /// all that the task holds, reservations too.
+    pub(super) fn standing(&mut self, ticket: Ticket, waker: W) -> (Standing, W) {
         if let Some(place) = self.place(ticket) {
-            self.line[place].waker = waker;
-            return Standing::Waiting;
+            let outdated = std::mem::replace(&mut self.line[place].waker, waker);
+            return (Standing::Waiting, outdated);
         }
-        if self.refused.remove(&ticket) { Standing::Refused } else { Standing::Granted }
+        let refused = self.refused.remove(&ticket);
+        (if refused { Standing::Refused } else { Standing::Granted }, waker)
     }
 
-    /// Takes a ticket out of the line, and its bytes back if it has them already.
-    pub(super) fn cancel(&mut self, ticket: Ticket, bytes: i64) {
+    /// Takes a ticket out of the line, and its bytes back if it has them already. Returns its waker, to
+    /// be dropped where the lock is free.
+    pub(super) fn cancel(&mut self, ticket: Ticket, bytes: i64) -> Option<W> {
         if let Some(place) = self.place(ticket) {
-            self.line.remove(place);
-        } else if !self.refused.remove(&ticket) {
+            return self.line.remove(place).map(|waiter| waiter.waker);
+        }
+        if !self.refused.remove(&ticket) {
             self.give(bytes);
         }
+        None
     }
 
     pub(super) fn give(&mut self, bytes: i64) {

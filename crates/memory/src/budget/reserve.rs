@@ -42,8 +42,9 @@ impl Reserve {
     }
 
     fn look(&mut self, ticket: Ticket, waker: &Waker) -> Poll<Result<Reservation, Refused>> {
-        let standing =
+        let (standing, outdated) =
             self.budget.shared().with_ledger(|ledger| ledger.standing(ticket, waker.clone()));
+        drop(outdated);
         if standing == Standing::Waiting {
             return Poll::Pending;
         }
@@ -70,6 +71,6 @@ impl Drop for Reserve {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
         let bytes = i64::try_from(self.bytes).expect("more than a limit never gets a ticket");
-        self.budget.shared().with_ledger(|ledger| ledger.cancel(ticket, bytes));
+        drop(self.budget.shared().with_ledger(|ledger| ledger.cancel(ticket, bytes)));
     }
 }

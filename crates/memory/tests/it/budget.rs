@@ -1,8 +1,9 @@
 //! Budget and reservations: M1, M2, M3, M4, M5 one thread at a time.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Wake};
 
 use memory::{Budget, Reclaim, Refused, Reservation, Reserve};
 use proptest::prelude::*;
@@ -20,6 +21,28 @@ fn granted(future: &mut Reserve) -> Reservation {
         Poll::Ready(Ok(reservation)) => reservation,
         other => panic!("not granted: {other:?}"),
     }
+}
+
+/// A waker that holds a reservation, as that of a task holds what the task does.
+struct Holder(#[expect(dead_code, reason = "only its drop matters")] Reservation);
+
+impl Wake for Holder {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// With its last waker a task may go, and with it a reservation of the same budget.
+#[test]
+fn a_waker_may_take_a_reservation_along() {
+    let budget = Budget::new(10);
+    let [_held, replaced, abandoned] = [2, 4, 4].map(|bytes| budget.try_reserve(bytes).unwrap());
+    let mut future = reserve(&budget, 10);
+    for held in [replaced, abandoned] {
+        let waker = Arc::new(Holder(held)).into();
+        assert!(Pin::new(&mut future).poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!(4, budget.available_bytes(), "the first went with its waker");
+    drop(future);
+    assert_eq!(8, budget.available_bytes(), "and the second with the place in the line");
 }
 
 #[test]
