@@ -57,7 +57,7 @@ pub use self::connection::HttpConnection;
 pub use self::dial::{Dial, Wrapped, wrap};
 pub use self::error::{BodyError, Error};
 pub use self::origin::Origin;
-pub use self::proxies::Proxies;
+pub use self::proxies::{Proxies, UnsupportedProxy};
 pub use self::replay::{Once, Replay};
 #[cfg(feature = "tls")]
 pub use self::tls::{Tls, TlsError};

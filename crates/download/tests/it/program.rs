@@ -94,6 +94,7 @@ fn exit_codes_tell_what_went_wrong() {
     check_exit(&[], &["--sha256", "abc"], 64);
     check_exit(&[], &["--memory", "1MiB"], 64);
     check_exit(&[], &["-H", "no colon"], 64);
+    check_exit(&[], &["--proxy", "sock5://127.0.0.1:1"], 64);
     check_exit(&[], &["--nonsense"], 64);
 }
 

@@ -17,7 +17,7 @@ use super::alarm::Alarm;
 use super::connection::{Address, Driver, HttpConnection, Link, TargetForm};
 use super::dial::Dial;
 use super::origin::Origin;
-use super::proxies::Route;
+use super::proxies::{Route, UnsupportedProxy};
 use super::replay::Replay;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
@@ -28,7 +28,7 @@ use crate::connect::{BoxError, CloseNotice, Connect};
 pub(super) struct Opener<S, B> {
     pub(super) dial: S,
     pub(super) http1: http1::Builder,
-    pub(super) proxies: Option<Matcher>,
+    pub(super) proxies: Result<Option<Matcher>, UnsupportedProxy>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<Tls>,
     pub(super) body: PhantomData<fn(B)>,
@@ -65,7 +65,8 @@ impl<S: Dial, B: Replay> Connect<Origin> for Opener<S, B> {
 impl<S: Dial, B: Replay> Opener<S, B> {
     async fn dial_by_route(&self, origin: &Origin) -> Result<(S::Response, TargetForm), BoxError> {
         let dial = self.dial.clone();
-        match Route::to(origin, self.proxies.as_ref())? {
+        let proxies = self.proxies.as_ref().map_err(Clone::clone)?;
+        match Route::to(origin, proxies.as_ref()) {
             Route::Direct => Ok((call(dial, origin.uri()).await?, TargetForm::Origin)),
             Route::Forward(hop) => {
                 Ok((call(dial, hop.uri).await?, TargetForm::Absolute(hop.authorization)))

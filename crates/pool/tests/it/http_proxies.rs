@@ -48,9 +48,29 @@ async fn exempt_hosts_are_reached_directly() {
 }
 
 #[tokio::test]
-async fn other_kinds_of_proxies_are_refused() {
-    let proxies = http_proxy("socks5://127.0.0.1:1");
-    let client: Client = Client::new(ClientOptions { proxies, ..ClientOptions::default() });
-    let error = client.send(get("http://far.example/")).await.unwrap_err();
-    assert!(matches!(error, Error::NoConnection { .. }), "{error:?}");
+async fn a_star_exempts_addresses_too() {
+    let around = |_: &str| Proxies {
+        no_proxy: "far.example, *".to_owned(),
+        ..http_proxy("http://127.0.0.1:1")
+    };
+    check(around, "http://SERVER/a", &["GET /a HTTP/1.1"]).await;
+}
+
+/// The origin would answer who came to it directly.
+#[tokio::test]
+async fn a_proxy_that_cannot_be_used_is_never_passed_by() {
+    let server = Server::start(|seen| Answer::ok(&seen.head, Then::KeepAlive)).await;
+    let url = format!("http://{}/", server.address);
+    for proxy in ["socks5://127.0.0.1:1", "sock5://127.0.0.1:1", "ftp://127.0.0.1:1", "/foo"] {
+        let proxies = http_proxy(proxy);
+        assert!(proxies.check().is_err(), "{proxy}");
+        let https = Proxies { https: proxies.http.clone(), ..Proxies::default() };
+        assert!(https.check().is_err(), "{proxy}");
+        let client: Client = Client::new(ClientOptions { proxies, ..ClientOptions::default() });
+        let error = client.send(get(&url)).await.unwrap_err();
+        assert!(matches!(error, Error::NoConnection { .. }), "{error:?}");
+    }
+    for proxy in ["http://127.0.0.1:1", "HTTP://a:b@proxy.example", "127.0.0.1:1"] {
+        assert_eq!(Ok(()), http_proxy(proxy).check(), "{proxy}");
+    }
 }

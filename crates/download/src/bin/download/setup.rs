@@ -148,6 +148,7 @@ pub(crate) fn client(
         let proxy = proxy.parse().map_err(|_| "--proxy is no URL".to_owned())?;
         client.proxies = Proxies { http: Some(proxy), ..Proxies::default() };
         client.proxies.https.clone_from(&client.proxies.http);
+        client.proxies.check().map_err(|error| format!("--proxy: {error}"))?;
     }
     let tls = match &transfer.ca_file {
         Some(path) => Some(Tls::with_ca_file(path).map_err(|error| told(&error))?),
