@@ -206,11 +206,11 @@ impl Limiter {
         self.inner.shared.with(|tree, now| tree.stats(self.inner.node, now))
     }
 
-    /// Whether the bucket is as full as a new one and no other handle is left.
-    pub(crate) fn is_like_new(&self) -> bool {
+    /// Whether it is just like a new one of this rate and burst, and no other handle is left.
+    pub(crate) fn is_like_new(&self, rate: Rate, burst: Burst) -> bool {
         let node = self.inner.node;
-        Arc::strong_count(&self.inner) == 1
-            && self.inner.shared.with(|tree, now| tree.is_full(node, now))
+        let is_like_new = |tree: &mut Tree, now: Moment| tree.is_like_new(node, (rate, burst), now);
+        Arc::strong_count(&self.inner) == 1 && self.inner.shared.with(is_like_new)
     }
 
     /// Takes what needs no wait and no estimate when the rest would come.

@@ -13,9 +13,11 @@ const SWEEP_MAX: usize = 64;
 
 /// A limiter for each key (a client, an API key, a host), made when first asked for.
 ///
-/// At most `keys_max` keys are remembered. A key whose bucket is full again and that nobody holds a
-/// handle of can be forgotten without any effect: a new one is just like it. So the bound never lets a
-/// client have more than its limit; where no key can be forgotten, new ones are refused.
+/// At most `keys_max` keys are remembered. A key that nobody holds a handle of, whose bucket is full again
+/// and that is neither paused nor of another rate or burst than at first, can be forgotten without any
+/// effect: a new one is just like it. So the bound never lets a client have more than its limit. A new key
+/// is refused where none can be forgotten of the 64 that are looked at; the next new one has the next 64
+/// looked at, so a key that can be forgotten is found after `keys_max / 64` refusals at the latest.
 ///
 /// # Cost
 ///
@@ -57,7 +59,8 @@ pub struct KeyedOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyedError {
-    /// As many keys as may be remembered are in use, or have been so lately.
+    /// As many keys as may be remembered are there, and of the 64 that were looked at all are in use, or
+    /// have been so lately.
     TooManyKeys {
         /// The largest number of keys remembered.
         keys_max: usize,
@@ -102,7 +105,7 @@ impl<K: Eq + Hash> Keyed<K> {
         if let Some(limiter) = keys.limiters.get(key) {
             return Ok(limiter.clone());
         }
-        keys.make_room(self.options.keys_max)?;
+        keys.make_room(self.options)?;
         let limiter = self.make()?;
         keys.order.push_back(key.to_owned());
         keys.limiters.insert(key.to_owned(), limiter.clone());
@@ -131,7 +134,8 @@ impl<K: Eq + Hash> Keyed<K> {
 
 impl<K: Eq + Hash> Keys<K> {
     /// Forgets a key if there are too many for another.
-    fn make_room(&mut self, keys_max: usize) -> Result<(), KeyedError> {
+    fn make_room(&mut self, options: KeyedOptions) -> Result<(), KeyedError> {
+        let KeyedOptions { rate, burst, keys_max } = options;
         if self.limiters.len() < keys_max {
             return Ok(());
         }
@@ -139,7 +143,8 @@ impl<K: Eq + Hash> Keys<K> {
             let Some(key) = self.order.pop_front() else {
                 break;
             };
-            if self.limiters.get(&key).is_some_and(Limiter::is_like_new) {
+            let limiter = self.limiters.get(&key);
+            if limiter.is_some_and(|limiter| limiter.is_like_new(rate, burst)) {
                 self.limiters.remove(&key);
                 return Ok(());
             }
@@ -159,7 +164,10 @@ impl fmt::Display for KeyedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooManyKeys { keys_max } => {
-                write!(f, "all {keys_max} keys are in use: refuse this one, or allow more")
+                write!(
+                    f,
+                    "no room for one more than {keys_max} keys: refuse it, try again, or allow more"
+                )
             }
             Self::Share(error) => error.fmt(f),
         }

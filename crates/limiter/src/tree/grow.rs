@@ -3,7 +3,7 @@
 use super::node::Node;
 use super::turns::{Member, OWN};
 use super::{NodeId, Share, ShareError, Tree};
-use crate::{Moment, Rate, TokenBucket};
+use crate::{Burst, Moment, Rate, TokenBucket};
 
 /// The largest number of limits from the root to a leaf: each request passes them all.
 pub(super) const DEPTH_MAX: usize = 16;
@@ -59,6 +59,18 @@ impl Tree {
         parent.turns.forget(index);
         parent.guaranteed.retain(|child| *child != index);
         self.vacant.push(index);
+    }
+
+    /// Whether a limit does what a new one of this rate and burst would do.
+    pub(crate) fn is_like_new(
+        &mut self,
+        node: NodeId,
+        (rate, burst): (Rate, Burst),
+        now: Moment,
+    ) -> bool {
+        let is_paused = self.nodes[self.index(node) as usize].resumes_at.is_some();
+        let is_as_set = !is_paused && (rate, burst) == (self.rate(node), self.burst(node));
+        is_as_set && self.is_full(node, now)
     }
 
     fn place(&mut self, mut node: Node) -> Member {

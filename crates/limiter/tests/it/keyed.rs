@@ -35,6 +35,36 @@ async fn only_keys_that_are_like_new_are_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_that_was_changed_is_not_forgotten() {
+    let check = |change: fn(&Limiter), undo: fn(&Limiter)| {
+        let keys: Keyed<u64> = Keyed::new(options(1));
+        change(&keys.get(&1).unwrap());
+        assert!(keys.get(&2).is_err());
+        undo(&keys.get(&1).unwrap());
+        keys.get(&2).unwrap();
+    };
+    check(Limiter::pause, Limiter::resume);
+    check(
+        |limiter| limiter.set_rate(Rate::per_second(1)),
+        |limiter| limiter.set_rate(options(1).rate),
+    );
+    let keys: Keyed<u64> = Keyed::new(options(1));
+    keys.get(&1).unwrap().set_burst(Burst::ONE);
+    assert!(keys.get(&2).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_key_makes_room_after_a_bounded_number_of_refusals() {
+    const KEYS_MAX: u64 = 1000;
+    let keys: Keyed<u64> = Keyed::new(options(KEYS_MAX as usize));
+    let held: Vec<_> = (1..KEYS_MAX).map(|key| keys.get(&key).unwrap()).collect();
+    keys.get(&0).unwrap();
+    let refusals = (0..).take_while(|_| keys.get(&KEYS_MAX).is_err()).count() as u64;
+    assert!(refusals <= KEYS_MAX / 64, "{refusals}");
+    drop(held);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flood_of_keys_is_bounded() {
     const KEYS_MAX: usize = 100;
     let keys: Keyed<usize> = Keyed::new(options(KEYS_MAX));
