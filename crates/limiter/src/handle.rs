@@ -120,8 +120,9 @@ impl Limiter {
     /// Children that wait at the same time, and those who wait at this limiter itself (with weight 1),
     /// share it by weight, to within one request of each; what one leaves is lent to the others. Weights
     /// act only where somebody waits in line: tokens that are there go to whoever asks first, so children
-    /// that only ever call [`Limiter::try_acquire`] are not weighed against each other. A child never exceeds its ceiling; up to its guarantee it is served before its siblings. The child is
-    /// gone with its last handle and permit.
+    /// that only ever call [`Limiter::try_acquire`] are not weighed against each other. A child never
+    /// exceeds its ceiling; up to its guarantee it is served before its siblings, of whom none starves: one
+    /// token in 64 goes in turn in any case. The child is gone with its last handle and permit.
     ///
     /// # Errors
     ///

@@ -26,7 +26,7 @@ use crate::{Burst, Moment, NotUntil, Rate, Stats, TokenBucket};
 /// At one node first come, first served, whatever the sizes; nobody passes those who wait, with one
 /// exception: children of a node, and the node's own line, take turns by weight. A child at its ceiling
 /// is passed over without losing its rank, so what it leaves is lent to its siblings; up to its
-/// guarantee a child is served first.
+/// guarantee a child is served first, while of all that is granted one token in 64 still goes in turn.
 ///
 /// # Cost
 ///

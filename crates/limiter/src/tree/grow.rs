@@ -1,9 +1,12 @@
 //! How limits are added to a tree, and removed.
 
 use super::node::Node;
-use super::turns::{Member, OWN};
+use super::turns::{AHEAD_MAX, Member, OWN};
 use super::{NodeId, Share, ShareError, Tree};
 use crate::{Burst, Moment, Rate, TokenBucket};
+
+/// The largest part of a rate that may be guaranteed: the rest goes in turn whatever was promised.
+const GUARANTEED_MAX: f64 = AHEAD_MAX as f64 / (AHEAD_MAX + 1) as f64;
 
 /// The largest number of limits from the root to a leaf: each request passes them all.
 pub(super) const DEPTH_MAX: usize = 16;
@@ -94,14 +97,31 @@ impl Tree {
         if DEPTH_MAX <= self.depth(parent) {
             return Err(ShareError::TooDeep { depth_max: DEPTH_MAX });
         }
-        let node = &self.nodes[parent as usize];
-        let rate = node.resumes_at.unwrap_or(node.limit.rate());
-        let siblings = node.guaranteed.iter().filter_map(|child| self.guarantee_of(*child));
+        let rate = self.rate_at_most(parent);
+        let siblings = self.nodes[parent as usize]
+            .guaranteed
+            .iter()
+            .filter_map(|child| self.guarantee_of(*child));
         let guarantees = siblings.map(per_second).sum::<f64>() + per_second(share.guarantee);
-        if !share.guarantee.is_paused() && per_second(rate) <= guarantees {
+        if !share.guarantee.is_paused() && GUARANTEED_MAX * per_second(rate) < guarantees {
             return Err(ShareError::Overcommitted { parent: rate, guarantee: share.guarantee });
         }
         Ok(())
+    }
+
+    /// The lowest rate from here to the root.
+    fn rate_at_most(&self, index: Member) -> Rate {
+        let mut lowest = Rate::UNLIMITED;
+        let mut above = Some(index);
+        while let Some(index) = above {
+            let node = &self.nodes[index as usize];
+            let rate = node.resumes_at.unwrap_or(node.limit.rate());
+            if per_second(rate) < per_second(lowest) {
+                lowest = rate;
+            }
+            above = node.parent;
+        }
+        lowest
     }
 
     fn guarantee_of(&self, child: Member) -> Option<Rate> {

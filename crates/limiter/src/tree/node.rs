@@ -23,7 +23,9 @@ pub struct Share {
     /// that are there while nobody waits go to whoever asks first, whatever the weights.
     pub weight: u32,
     /// The rate at which it is served before its siblings; [`Rate::PAUSED`] for none. The guarantees of
-    /// all children must stay below the parent's rate, so that nobody starves.
+    /// all children may be 63/64 of the parent's rate, or of the lowest above it, so that nobody starves:
+    /// should they exceed it later, by a change of rate or of what others above take, one token in 64
+    /// still goes in turn.
     pub guarantee: Rate,
     /// The rate that it may never exceed; [`Rate::UNLIMITED`] for the parent's alone.
     pub ceiling: Rate,
@@ -51,9 +53,9 @@ pub enum ShareError {
     ZeroWeight,
     /// An unlimited guarantee would starve the siblings.
     UnlimitedGuarantee,
-    /// The guarantees of the children together reach the parent's rate.
+    /// The guarantees of the children together exceed 63/64 of the rate that there is for them.
     Overcommitted {
-        /// The parent's rate.
+        /// The parent's rate, or the lowest above it.
         parent: Rate,
         /// What the child asked for.
         guarantee: Rate,
@@ -169,8 +171,8 @@ impl fmt::Display for ShareError {
             }
             Self::Overcommitted { parent, guarantee } => write!(
                 f,
-                "a guarantee of {guarantee} leaves nothing of the parent's {parent} to siblings \
-                 without one: keep the sum of guarantees below it"
+                "a guarantee of {guarantee} leaves too little of the parent's {parent} to siblings \
+                 without one: keep the sum of guarantees within 63/64 of it"
             ),
             Self::TooDeep { depth_max } => {
                 write!(f, "limits are nested {depth_max} deep at most")

@@ -29,7 +29,7 @@ impl Tree {
         self.nodes[index as usize].turns.release(now);
         let (guaranteed, guaranteed_at) = self.pick_guaranteed(index);
         let pick = match guaranteed {
-            Some(pick) => pick,
+            Some(pick) => self.pick_overdue(index).unwrap_or(pick),
             None => {
                 let in_turn = self.pick_in_turn(index);
                 in_turn.map_err(|until| until.min(guaranteed_at))?
@@ -52,6 +52,15 @@ impl Tree {
             }
         }
         Err(self.nodes[index as usize].turns.unblocked_at())
+    }
+
+    /// The request that is next in turn, if guarantees have gone before it for long enough.
+    fn pick_overdue(&mut self, index: Member) -> Option<Pick> {
+        if !self.nodes[index as usize].turns.is_overdue(0) {
+            return None;
+        }
+        let pick = self.pick_in_turn(index).ok()?;
+        self.nodes[index as usize].turns.is_overdue(pick.tokens).then_some(pick)
     }
 
     fn pick_member(&mut self, index: Member, member: Member) -> Result<Pick, Until> {
@@ -127,13 +136,15 @@ impl Tree {
     }
 
     /// What a guarantee pays for does not count for the turns: it comes before the fair share, not out
-    /// of it. The one served goes to the end, so that guarantees that exceed the rate share it.
+    /// of it, but for the part that keeps others from starving. The one served goes to the end, so that
+    /// guarantees that exceed the rate share it.
     fn charge_guarantee(&mut self, parent: Member, child: Member, tokens: u64) {
         let guarantee = self.nodes[child as usize].guarantee.as_mut();
         guarantee.expect("only a guarantee picks by guarantee").take(tokens);
         let guaranteed = &mut self.nodes[parent as usize].guaranteed;
         guaranteed.retain(|other| *other != child);
         guaranteed.push(child);
+        self.nodes[parent as usize].turns.overtake(child, tokens);
     }
 
     /// Takes tokens for a newcomer whom those who wait would let pass.

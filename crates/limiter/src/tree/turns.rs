@@ -10,6 +10,11 @@ pub(super) type Member = u32;
 /// The line of those who wait at the shared node itself.
 pub(super) const OWN: Member = u32::MAX;
 
+/// How many tokens may be served ahead of the turns (see [`Turns::overtake`]) for each token of the request
+/// that is next: one in 64 goes in turn then, enough that nobody starves, and little to take from those
+/// who were promised to come first.
+pub(super) const AHEAD_MAX: u64 = 63;
+
 /// Fractions of a token in a tag: weights up to 2³² divide to less than a token.
 const TAG_BITS: u32 = 32;
 
@@ -33,6 +38,8 @@ pub(super) struct Turns {
     seats: BTreeMap<Member, Seat>,
     /// The tag of the last member served.
     tag_served: u128,
+    /// What was served ahead of the turns, less what turns since then have made up for.
+    ahead_tokens: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -118,8 +125,23 @@ impl Turns {
         self.ready.is_empty() && self.blocked.is_empty()
     }
 
-    /// Counts what a member was served.
+    /// Counts what a member was served ahead of its turn: not for its rank, but for how long others that
+    /// are ready have waited for theirs.
+    pub(super) fn overtake(&mut self, member: Member, tokens: u64) {
+        let is_waited_for = self.ready.iter().any(|(_, other)| *other != member);
+        self.ahead_tokens =
+            if is_waited_for { self.ahead_tokens.saturating_add(tokens) } else { 0 };
+    }
+
+    /// Whether so much was served ahead of the turns that a request of `tokens` must wait no longer.
+    pub(super) fn is_overdue(&self, tokens: u64) -> bool {
+        0 < self.ahead_tokens && tokens.saturating_mul(AHEAD_MAX) <= self.ahead_tokens
+    }
+
+    /// Counts what a member was served in turn.
     pub(super) fn charge(&mut self, member: Member, tokens: u64, weight: u32) {
+        let made_up_for = tokens.saturating_mul(AHEAD_MAX);
+        self.ahead_tokens = self.ahead_tokens.saturating_sub(made_up_for);
         let tag_served = &mut self.tag_served;
         Self::retag(&mut self.seats, &mut self.ready, member, |tag| {
             let start = tag.max(*tag_served);

@@ -162,6 +162,40 @@ fn a_late_guarantee_does_not_wait_for_a_large_request() {
     assert_eq!(vec![urgent], granted.iter().map(|grant| grant.ticket).collect::<Vec<_>>());
 }
 
+/// All always wait; the guarantee of the first is more than there is for it and its sibling, the second.
+fn check_nobody_starves(tree: &mut Tree, children: &[NodeId]) {
+    const TOKENS: u64 = 10;
+    let children: Vec<_> = children.iter().map(|child| (*child, TOKENS)).collect();
+    let served = serve_backlog(tree, &children, at(20 * SECOND));
+    // One in 64 goes in turn, to each of the two in its own.
+    let least = (served[0] + served[1]) / 128;
+    assert!(least <= served[1] + TOKENS && 0 < served[1], "{served:?}");
+    assert!(served[1] <= 2 * least, "the guarantee still goes first: {served:?}");
+}
+
+#[test]
+fn nobody_starves_when_the_rate_sinks_below_the_guarantees() {
+    let mut tree = tree(1000, 10);
+    let root = tree.root();
+    let share = Share { guarantee: Rate::per_second(500), burst: burst(20), ..weight(1) };
+    let guaranteed = child(&mut tree, root, share);
+    let other = child(&mut tree, root, weight(1));
+    tree.set_rate(root, Rate::per_second(400), at(0));
+    check_nobody_starves(&mut tree, &[guaranteed, other]);
+}
+
+#[test]
+fn nobody_starves_where_turns_leave_less_than_the_guarantees() {
+    let mut tree = tree(1000, 10);
+    let root = tree.root();
+    let half = child(&mut tree, root, weight(1));
+    let rival = child(&mut tree, root, weight(1));
+    let share = Share { guarantee: Rate::per_second(900), burst: burst(20), ..weight(1) };
+    let guaranteed = child(&mut tree, half, share);
+    let other = child(&mut tree, half, weight(1));
+    check_nobody_starves(&mut tree, &[guaranteed, other, rival]);
+}
+
 #[test]
 fn three_levels_share_by_the_weights_of_each() {
     let mut tree = tree(900, 10);
@@ -250,6 +284,12 @@ fn shares_that_cannot_be_served_are_refused() {
     let expected =
         ShareError::Overcommitted { parent: Rate::per_second(1000), guarantee: half.guarantee };
     assert_eq!(expected, error);
+    let unlimited = child(&mut tree, root, weight(1));
+    let more = Share { guarantee: Rate::per_second(2000), ..Share::default() };
+    let error = tree.add_child(unlimited, more, at(0)).unwrap_err();
+    let expected =
+        ShareError::Overcommitted { parent: Rate::per_second(1000), guarantee: more.guarantee };
+    assert_eq!(expected, error, "what is above counts too");
     let mut deep = root;
     for _ in 0..15 {
         deep = child(&mut tree, deep, weight(1));
