@@ -99,8 +99,8 @@ impl FileWriter {
     ///
     /// # Errors
     ///
-    /// [`FileError`]: the folder is missing, may not be written, or has no room for the length. Nothing is
-    /// left behind.
+    /// [`FileError`]: the target has no name, the folder is missing, may not be written, or has no room
+    /// for the length. Nothing is left behind.
     pub fn create(
         files: &Arc<dyn FileSystem>,
         target: &Path,
@@ -117,8 +117,8 @@ impl FileWriter {
     ///
     /// # Errors
     ///
-    /// [`FileError`]: the folder is missing, may not be written, or has no room for the length; or the
-    /// part is shorter than what should be there ([`Reason::Shrunk`]).
+    /// [`FileError`]: the folder is missing, may not be written, or has no room for the length; or what
+    /// should be there is longer than that ([`Reason::TooLong`]) or than the part ([`Reason::Shrunk`]).
     pub fn resume(
         files: &Arc<dyn FileSystem>,
         part: &Path,
@@ -133,6 +133,7 @@ impl FileWriter {
             writer.state.lock().written.insert(range.clone());
         }
         let expected_bytes = writer.state.lock().written.end();
+        writer.check_end(Step::Open, expected_bytes)?;
         if writer.handle.len_bytes().map_err(writer.error(Step::Open))? < expected_bytes {
             return Err(FileError::new(Step::Open, part, Reason::Shrunk { expected_bytes }));
         }
@@ -175,10 +176,7 @@ impl FileWriter {
             return Ok(());
         }
         let end = offset.saturating_add(bytes.len() as u64);
-        if let Some(expected_bytes) = self.options.len_bytes.filter(|&len| len < end) {
-            let reason = Reason::TooLong { expected_bytes };
-            return Err(FileError::new(Step::Write, &self.part, reason).at(offset));
-        }
+        self.check_end(Step::Write, end).map_err(|error| error.at(offset))?;
         self.write_cached_or_not(bytes, offset)
             .map_err(|(error, at)| self.error(Step::Write)(error).at(at))?;
         self.after_write(offset..end);
@@ -312,6 +310,16 @@ impl FileWriter {
             self.handle.start_writeback(range)?;
         }
         batches.finish.into_iter().try_for_each(|range| self.handle.finish_writeback(range))
+    }
+
+    /// Refuses what would end beyond the length announced.
+    fn check_end(&self, step: Step, end: u64) -> Result<(), FileError> {
+        match self.options.len_bytes.filter(|&len| len < end) {
+            None => Ok(()),
+            Some(expected_bytes) => {
+                Err(FileError::new(step, &self.part, Reason::TooLong { expected_bytes }))
+            }
+        }
     }
 
     fn error(&self, step: Step) -> impl FnOnce(io::Error) -> FileError {

@@ -127,15 +127,18 @@ impl FileError {
 
     fn advice(&self) -> &'static str {
         use io::ErrorKind::{
-            AlreadyExists, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem,
-            StorageFull,
+            AlreadyExists, CrossesDevices, FileTooLarge, InvalidInput, IsADirectory, NotFound,
+            PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
         };
         match self.io_kind() {
             Some(StorageFull | QuotaExceeded) => "no space left, free some and run again",
             Some(PermissionDenied | ReadOnlyFilesystem) => "not allowed, choose another folder",
             Some(NotFound) => "not there, check the path",
             Some(AlreadyExists) => "already there, remove it first",
-            Some(_) => "the system refused, check the disk",
+            Some(IsADirectory) => "a folder has that name, choose another",
+            Some(CrossesDevices) => "its part is on another file system, put both on one",
+            Some(InvalidInput | FileTooLarge) => "no file can have that name or length, check both",
+            Some(_) => "the system refused, see its error",
             None => "",
         }
     }

@@ -21,6 +21,9 @@ pub(super) fn create(
     files: &dyn FileSystem,
     target: &Path,
 ) -> Result<(PathBuf, Arc<dyn Handle>), FileError> {
+    if target.file_name().is_none() {
+        return Err(FileError::io(Step::Create, target)(io::ErrorKind::InvalidInput.into()));
+    }
     let folder = folder_of(target);
     let mut result = Err(io::ErrorKind::AlreadyExists.into());
     for _ in 0..NAMES_MAX {

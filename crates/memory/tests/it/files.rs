@@ -1,5 +1,6 @@
 //! The writer on a simulated disk and on the machine's: M8.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -86,6 +87,35 @@ fn a_resumed_part_stays_and_is_cut_to_what_it_became() {
     disk.write(part, b"0");
     let error = resume(0..4).unwrap_err();
     assert!(matches!(error.reason(), Reason::Shrunk { expected_bytes: 4 }));
+
+    disk.write(part, b"0123456789");
+    let error = resume(0..9).unwrap_err();
+    assert!(matches!(error.reason(), Reason::TooLong { expected_bytes: 8 }));
+    assert!(disk.read(part).is_some(), "it stays for another attempt");
+}
+
+#[test]
+fn a_target_without_a_name_is_refused() {
+    for target in ["", "/", "..", "/models/.."] {
+        let created = FileWriter::create(&disk(0).1, Path::new(target), WriteOptions::default());
+        assert_eq!(Some(ErrorKind::InvalidInput), created.unwrap_err().io_kind(), "{target}");
+    }
+}
+
+#[test]
+fn an_error_says_what_is_in_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("taken")).unwrap();
+    let create = |name| {
+        let target = folder.path().join(name);
+        FileWriter::create(&os_files(), &target, WriteOptions::default()).unwrap()
+    };
+    let writer = create("taken");
+    writer.write_at(b"a", 0).unwrap();
+    let error = writer.publish().unwrap_err().to_string();
+    assert!(error.contains("a folder has that name"), "{error}");
+    let error = create("far").write_at(b"a", 1 << 63).unwrap_err().to_string();
+    assert!(error.contains("no file can have that name or length"), "{error}");
 }
 
 #[test]
@@ -118,7 +148,7 @@ fn a_failed_sync_poisons_the_part() {
     let writer = FileWriter::resume(&files, part, Path::new(TARGET), &[], known(3)).unwrap();
     writer.write_at(b"new", 0).unwrap();
     let error = writer.sync().unwrap_err();
-    assert_eq!((Step::Sync, Some(std::io::ErrorKind::Other)), (error.step(), error.io_kind()));
+    assert_eq!((Step::Sync, Some(ErrorKind::Other)), (error.step(), error.io_kind()));
     let error = writer.publish().unwrap_err();
     assert!(matches!(error.reason(), Reason::Unsynced), "success now would prove nothing");
     assert_eq!(1, disk.syncs());
