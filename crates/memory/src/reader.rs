@@ -125,8 +125,9 @@ impl FileReader {
     /// Asks in strides of half the distance, so that one call in many costs anything.
     fn ask_ahead(&mut self, next_bytes: u64) {
         let ahead = self.options.read_ahead_bytes;
-        let wanted = (self.position + next_bytes + ahead).min(self.len_bytes);
-        if 0 < ahead && self.asked_until + ahead / 2 <= wanted {
+        let wanted = self.position.saturating_add(next_bytes).saturating_add(ahead);
+        let wanted = wanted.min(self.len_bytes);
+        if 0 < ahead && self.asked_until.saturating_add(ahead / 2) <= wanted {
             self.handle.read_ahead(self.asked_until.max(self.position)..wanted);
             self.asked_until = wanted;
         }

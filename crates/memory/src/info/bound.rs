@@ -77,7 +77,8 @@ impl Host {
         let available = parse::kib_field(text, "MemAvailable");
         // Kernels before 3.14, and some containers' stand-ins, do not tell what is available.
         let available = available.or_else(|| {
-            Some(parse::kib_field(text, "MemFree")? + parse::kib_field(text, "Inactive(file)")?)
+            let free = parse::kib_field(text, "MemFree")?;
+            Some(free.saturating_add(parse::kib_field(text, "Inactive(file)")?))
         })?;
         let limit = Limit { bytes, source: LimitSource::Host };
         Some(Usage { limit, working_set_bytes: bytes.saturating_sub(available) })

@@ -103,6 +103,15 @@ fn without_groups_the_machine_is_the_limit() {
 }
 
 #[test]
+fn a_machine_that_tells_too_much_is_free() {
+    let tree = Tree::new();
+    let most = u64::MAX / 1024;
+    let text = format!("MemTotal: 9 kB\nMemFree: {most} kB\nInactive(file): {most} kB\n");
+    tree.file("proc/meminfo", &text);
+    tree.check_usage(9 * 1024, 0);
+}
+
+#[test]
 fn the_tightest_group_above_counts_in_version_2() {
     let tree = Tree::new();
     tree.with_v2("/pod/task").v2("/pod/task", "max", 0, 0).v2("/pod", "1073741824", 900, 100);

@@ -33,6 +33,20 @@ fn a_file_that_is_cut_under_its_reader_is_an_error() {
 }
 
 #[test]
+fn it_may_read_ahead_to_the_end_of_any_file() {
+    let (disk, files) = disk(0);
+    disk.write(Path::new(TARGET), &content(10_000));
+    let options = ReadOptions { read_ahead_bytes: u64::MAX, ..ReadOptions::default() };
+    let mut reader = FileReader::open(&files, Path::new(TARGET), options).unwrap();
+    let pool = BufferPool::new(&Budget::new(4096), 4096, 1);
+    let mut read = Vec::new();
+    while let Some(bytes) = reader.next(pool.try_get().unwrap()).unwrap() {
+        read.extend_from_slice(&bytes);
+    }
+    assert_eq!(content(10_000), read);
+}
+
+#[test]
 fn a_file_that_grows_is_read_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights");
