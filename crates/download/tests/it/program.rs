@@ -1,5 +1,7 @@
 //! The program `download get`, by its contract.
 
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -235,4 +237,22 @@ fn a_target_without_a_folder_is_refused_before_a_request() {
     let output = command.arg(url(&world)).args(["-o", "/no/such/folder/x"]).output().unwrap();
     assert_eq!((Some(64), 0), (output.status.code(), world.origin.stats().requests));
     assert!(Path::new("/no").metadata().is_err());
+}
+
+/// A socket stands for devices and pipes, too: what is published would take its place.
+#[test]
+fn what_is_no_regular_file_is_not_replaced() {
+    let world = World::new(&[]);
+    let socket = world.target();
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let link = socket.with_file_name("link");
+    std::os::unix::fs::symlink(&socket, &link).unwrap();
+    for (option, path) in [("-o", &socket), ("-o", &link), ("--metrics-file", &socket)] {
+        let mut command = download();
+        command.arg(url(&world)).arg(option).arg(path).current_dir(socket.parent().unwrap());
+        let output = command.output().unwrap();
+        assert_eq!(Some(64), output.status.code(), "{option} {}", text(&output.stderr));
+    }
+    assert!(socket.metadata().unwrap().file_type().is_socket());
+    assert_eq!(0, world.origin.stats().requests);
 }

@@ -135,8 +135,19 @@ fn check_targets(jobs: &[Job]) -> Result<(), String> {
         if job.target.is_dir() {
             return Err(format!("{path} is a folder: give --dir for one"));
         }
+        check_replaceable(&job.target)?;
     }
     Ok(())
+}
+
+/// What is published takes the place of what has its name: a device or a pipe would be gone.
+pub(crate) fn check_replaceable(path: &Path) -> Result<(), String> {
+    match path.metadata() {
+        Ok(metadata) if !metadata.is_file() => {
+            Err(format!("{} is no regular file, and would be replaced by one", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads headers. Errors do not repeat their values: those may be secrets.

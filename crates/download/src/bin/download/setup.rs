@@ -35,6 +35,9 @@ pub(crate) fn options(transfer: &Transfer) -> Result<FetchOptions, String> {
     if transfer.memory < MEMORY_BYTES_MIN {
         return Err(format!("--memory {} B is too little: give at least 2MiB", transfer.memory));
     }
+    if let Some(path) = &transfer.metrics_file {
+        plan::check_replaceable(path)?;
+    }
     let patience = Patience { retries_max: transfer.retries, ..Patience::default() };
     Ok(FetchOptions {
         connections_max: transfer.connections,
