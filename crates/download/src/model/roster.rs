@@ -1,7 +1,8 @@
 //! `models.toml`: the models that a machine is to have. Pure.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 
 use serde::Deserialize;
 use url::Url;
@@ -131,20 +132,39 @@ struct Item {
 impl std::str::FromStr for Roster {
     type Err = RosterError;
 
-    /// Reads the text of a `models.toml`. A model that is listed twice, with the same wishes, is one.
+    /// Reads the text of a `models.toml`. A model that is listed twice, with the same wishes, is one; two
+    /// different ones cannot have the same `target`.
     fn from_str(text: &str) -> Result<Self, RosterError> {
         let text: Text = toml::from_str(text).map_err(|error| RosterError(error.to_string()))?;
-        let mut keys = std::collections::HashSet::new();
+        let (mut keys, mut targets) = (HashSet::new(), HashMap::new());
         let mut models = Vec::with_capacity(text.model.len());
         for (k, model) in text.model.iter().enumerate() {
-            let read = read(model, &text.defaults);
-            let read = read.map_err(|what| RosterError(format!("model {}: {what}", k + 1)))?;
+            let wrong = |what| RosterError(format!("model {}: {what}", k + 1));
+            let read = read(model, &text.defaults).map_err(wrong)?;
+            check_target(&mut targets, &read.0, k + 1).map_err(wrong)?;
             if keys.insert(read.0.key()) {
                 models.push(read);
             }
         }
         Ok(Self { models })
     }
+}
+
+/// Two models in one folder would each take the other's files away.
+fn check_target(
+    targets: &mut HashMap<PathBuf, (usize, ModelSpec)>,
+    spec: &ModelSpec,
+    number: usize,
+) -> Result<(), String> {
+    let Some(target) = &spec.target else { return Ok(()) };
+    // `./a` is `a`; who else has a folder cannot be told from its name.
+    let plain = target.components().filter(|part| *part != Component::CurDir).collect();
+    let (other, first) = targets.entry(plain).or_insert_with(|| (number, spec.clone()));
+    if spec.is_of_same_source(first) {
+        return Ok(());
+    }
+    let (folder, first, name) = (target.display(), first.name(), spec.name());
+    Err(format!("{name} would share the target {folder} with {first}, model {other}"))
 }
 
 fn read(model: &Model, defaults: &Wish) -> Result<(ModelSpec, Priority), String> {
@@ -220,6 +240,33 @@ mod tests {
     fn one_model_is_listed_once() {
         let text = "[[model]]\nrepo = \"a\"\n[[model]]\nrepo = \"a\"\n[[model]]\nrepo = \"a\"\ntarget = \"t\"\n";
         assert_eq!(2, text.parse::<Roster>().unwrap().models.len());
+    }
+
+    #[test]
+    fn models_of_one_address_with_other_files_are_two() {
+        let model = |file: &str| {
+            format!(
+                "[[model]]\nurl = \"http://x\"\nfiles = [{{path = \"{file}\"}}]\ntarget = \"t\"\n"
+            )
+        };
+        let text = format!("{}{}", model("f"), model("g"));
+        assert_eq!(2, text.parse::<Roster>().unwrap().models.len());
+    }
+
+    #[test]
+    fn two_models_have_two_targets() {
+        let listed = |first: &str, second: &str| {
+            let text = format!("[[model]]\n{first}\n[[model]]\n{second}\n");
+            text.parse::<Roster>().map(|roster| roster.models.len())
+        };
+        let a = "repo = \"org/a\"\ntarget = \"t\"";
+        let error = listed(a, "repo = \"org/b\"\ntarget = \"./t/\"").unwrap_err().to_string();
+        for part in ["org/a, model 1", "model 2: org/b", "./t/"] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert_eq!(Ok(2), listed(a, &format!("{a}\ninclude = [\"*.json\"]")), "of one model");
+        assert_eq!(Ok(2), listed(a, "repo = \"org/b\""));
+        assert!(listed(a, &format!("{a}\nrevision = \"v1\"")).is_err());
     }
 
     #[test]

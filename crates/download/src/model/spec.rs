@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::select::Selection;
@@ -83,20 +84,19 @@ impl ModelSpec {
     }
 
     /// What tells one wish from another: two that are the same are one transfer.
+    ///
+    /// All of the wish, as `Debug` tells it, so that nothing can be forgotten; hashed, since the journal keeps
+    /// it and the query of an address may be a secret.
     pub(crate) fn key(&self) -> String {
-        let globs = |globs: &[super::Glob]| {
-            globs.iter().map(super::Glob::as_str).collect::<Vec<_>>().join("\u{1f}")
-        };
-        let Selection { include, exclude, all_formats, allow_pickle } = &self.selection;
-        let target = self.target.as_ref().map(|path| path.display().to_string());
-        [
-            self.name(),
-            globs(include),
-            globs(exclude),
-            format!("{all_formats} {allow_pickle}"),
-            target.unwrap_or_default(),
-        ]
-        .join("\u{1e}")
+        crate::Digest::Sha256(Sha256::digest(format!("{self:?}")).into()).to_string()
+    }
+
+    /// Whether both are of one source, whichever of its files they want.
+    pub(crate) fn is_of_same_source(&self, other: &Self) -> bool {
+        match (&self.source, &other.source) {
+            (ModelSource::Web { url, .. }, ModelSource::Web { url: other, .. }) => url == other,
+            _ => self.name() == other.name(),
+        }
     }
 }
 
@@ -135,5 +135,14 @@ mod tests {
         assert_ne!(plain.key(), other.key());
         let selection = Selection { all_formats: true, ..Selection::default() };
         assert_ne!(plain.key(), ModelSpec { selection, ..plain.clone() }.key());
+
+        let web = |url: &str, path: &str| {
+            let entry = Entry { path: path.to_owned(), bytes: 0, digest: None, pointer: None };
+            let source = ModelSource::Web { url: url.parse().unwrap(), files: vec![entry] };
+            ModelSpec { source, ..other.clone() }.key()
+        };
+        assert_eq!(web("http://x/?a", "f"), web("http://x/?a", "f"));
+        assert_ne!(web("http://x/?a", "f"), web("http://x/?a", "g"), "another file");
+        assert_ne!(web("http://x/?a", "f"), web("http://x/?b", "f"), "another query");
     }
 }
