@@ -88,7 +88,7 @@ impl Models {
     /// files, each file that is missing with one more. Files that were verified before count as long as
     /// length, inode and time of change are the same; others are hashed. Settings and tokenizer come
     /// before the weights. A file gets its name in the snapshot when its bytes are verified, and the
-    /// revision is noted when all are here.
+    /// revision is noted when all are here. A cache that may only be read will do for a model that is in it.
     ///
     /// # Errors
     ///
@@ -172,7 +172,11 @@ impl Models {
             self.keep_listing(&prepared);
             self.bring_all(&prepared, Arc::new(records), found, &tell).await?;
         }
-        self.conclude(&prepared)?;
+        match self.conclude(&prepared) {
+            // All is here, where others write.
+            Err(error) if is_whole && disk::is_forbidden(&error) => {}
+            noted => noted.map_err(disk_error("cannot note that all is here"))?,
+        }
         Ok(done)
     }
 
@@ -262,7 +266,7 @@ impl Models {
     }
 
     /// Notes that all is here.
-    fn conclude(&self, prepared: &Prepared) -> Result<(), Error> {
+    fn conclude(&self, prepared: &Prepared) -> std::io::Result<()> {
         if let (Place::Folder { folder }, ModelSource::Hub { repo, .. }, Some(commit)) =
             (&prepared.place, &prepared.spec.source, &prepared.commit)
         {
@@ -272,32 +276,27 @@ impl Models {
                 entries: &prepared.entries,
                 is_listed: prepared.is_listed,
             };
-            return verify::note_origin(folder, &origin)
-                .map_err(disk_error("cannot note the model"));
+            return verify::note_origin(folder, &origin);
         }
         let (Place::Cache { repo, commit }, ModelSource::Hub { revision, .. }) =
             (&prepared.place, &prepared.spec.source)
         else {
             return Ok(());
         };
-        let noted = || -> std::io::Result<()> {
-            let tree = repo.tree(commit);
-            // The libraries take a listing for a promise that all of it is here.
-            let is_all =
-                prepared.is_listed && prepared.wanted.files.len() == prepared.entries.len();
-            if is_all && disk::stat(&tree).is_none() {
-                disk::create_folders(tree.parent().unwrap_or(Path::new("")))?;
-                disk::replace(&tree, &repo.ours(), &manifest::to_json(&prepared.entries))?;
-            }
-            let reference = repo.reference(revision);
-            let known = disk::read(&reference, REFERENCE_BYTES_MAX).unwrap_or_default();
-            if revision.commit().is_some() || known == commit.as_str().as_bytes() {
-                return Ok(());
-            }
-            disk::create_beneath(&repo.folder(), reference.parent().unwrap_or(Path::new("")))?;
-            disk::replace_durably(&reference, &repo.ours(), commit.as_str().as_bytes())
-        };
-        noted().map_err(disk_error("cannot note the revision"))
+        let tree = repo.tree(commit);
+        // The libraries take a listing for a promise that all of it is here.
+        let is_all = prepared.is_listed && prepared.wanted.files.len() == prepared.entries.len();
+        if is_all && disk::stat(&tree).is_none() {
+            disk::create_folders(tree.parent().unwrap_or(Path::new("")))?;
+            disk::replace(&tree, &repo.ours(), &manifest::to_json(&prepared.entries))?;
+        }
+        let reference = repo.reference(revision);
+        let known = disk::read(&reference, REFERENCE_BYTES_MAX).unwrap_or_default();
+        if revision.commit().is_some() || known == commit.as_str().as_bytes() {
+            return Ok(());
+        }
+        disk::create_beneath(&repo.folder(), reference.parent().unwrap_or(Path::new("")))?;
+        disk::replace_durably(&reference, &repo.ours(), commit.as_str().as_bytes())
     }
 }
 

@@ -65,6 +65,8 @@ pub struct Gc {
     pub freed_bytes: u64,
     /// Models that were in use and left alone.
     pub in_use: Vec<RepoId>,
+    /// Models that cannot be written to, and were left alone.
+    pub denied: Vec<RepoId>,
 }
 
 /// Takes away what need not be kept: bytes that no revision of their model refers to, remains of
@@ -85,12 +87,16 @@ pub fn collect(cache: &Cache, options: &GcOptions) -> Result<Gc, Error> {
     let scanned: Vec<_> = ids.iter().map(|id| Scanned::of(cache.repo(id))).collect();
     let mut gc = Gc::default();
     let in_use: Vec<_> = scanned.iter().map(|scanned| is_in_use(&scanned.repo)).collect();
-    let repos: Vec<_> =
-        scanned.iter().zip(&in_use).map(|(scanned, &in_use)| facts(scanned, in_use)).collect();
+    let facts = |(scanned, in_use): (_, &Option<bool>)| facts(scanned, *in_use != Some(false));
+    let repos: Vec<_> = scanned.iter().zip(&in_use).map(facts).collect();
     let decisions = decide(&repos, options, seam::date());
     for (k, id) in ids.into_iter().enumerate() {
         let (scanned, decision) = (&scanned[k], &decisions[k]);
-        let mut is_done = !in_use[k];
+        let Some(in_use) = in_use[k] else {
+            gc.denied.push(id);
+            continue;
+        };
+        let mut is_done = !in_use;
         if options.dry_run {
             plan(scanned, decision, &mut gc);
         } else if !decision.is_nothing() {
@@ -103,11 +109,11 @@ pub fn collect(cache: &Cache, options: &GcOptions) -> Result<Gc, Error> {
     Ok(gc)
 }
 
-/// Whether somebody uses a repository's folder now.
-fn is_in_use(repo: &RepoFolder) -> bool {
+/// Whether somebody uses a repository's folder now; `None` where the sign of that cannot be opened.
+fn is_in_use(repo: &RepoFolder) -> Option<bool> {
     let ours = repo.ours();
-    let free = disk::stat(&ours).is_none() || matches!(usage::try_alone(&ours), Ok(Some(_)));
-    !free || blob_lock::any_held(repo)
+    let is_free = disk::stat(&ours).is_none() || usage::try_alone(&ours).ok()?.is_some();
+    Some(!is_free || blob_lock::any_held(repo))
 }
 
 /// What the decision needs to know.

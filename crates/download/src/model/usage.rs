@@ -14,7 +14,7 @@ const LOOKS_MAX: usize = 3000;
 const SIGN: &str = "use";
 
 /// Holds the sign, with others, until it is dropped; `create` creates its folder, which may have been
-/// removed just now.
+/// removed just now. Where nothing may be written, a sign that is there is held all the same.
 pub(crate) async fn hold(ours: &Path, create: impl Fn() -> io::Result<()>) -> io::Result<Held> {
     let sign = ours.join(SIGN);
     for _ in 0..LOOKS_MAX {

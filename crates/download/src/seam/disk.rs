@@ -198,19 +198,31 @@ impl Held {
 
 /// Takes a lock that one may have; `None` while somebody else has it.
 pub(crate) fn try_lock(path: &Path) -> io::Result<Option<Held>> {
-    locked(path, File::try_lock)
+    locked(open_to_write(path)?, File::try_lock)
 }
 
-/// Takes a lock that many may share; `None` while one has it alone.
+/// Takes a lock that many may share; `None` while one has it alone. Who may not write shares it, too.
 pub(crate) fn try_lock_shared(path: &Path) -> io::Result<Option<Held>> {
-    locked(path, File::try_lock_shared)
+    let file = open_to_write(path).or_else(|error| {
+        let read = if is_forbidden(&error) { File::open(path).ok() } else { None };
+        read.ok_or(error)
+    });
+    locked(file?, File::try_lock_shared)
+}
+
+/// Whether this may not be written, by its rights or because all of its file system is only read.
+pub(crate) fn is_forbidden(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+fn open_to_write(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).create(true).open(path)
 }
 
 fn locked(
-    path: &Path,
+    file: File,
     lock: impl Fn(&File) -> Result<(), TryLockError>,
 ) -> io::Result<Option<Held>> {
-    let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
     match lock(&file) {
         // A file system without locks grants them to everybody.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(Held { file })),

@@ -1,5 +1,5 @@
 //! A kernel that kills, refuses and pretends at chosen system calls (`strace -e inject`), and a real disk that
-//! runs full (a tmpfs in a namespace of our own). Where one is not to be had, a line says so.
+//! runs full or may only be read (a tmpfs in a namespace of our own). Where one is not to be had, a line says so.
 
 use std::io::Write;
 use std::path::Path;
@@ -23,6 +23,10 @@ fn is_there(program: &str, arguments: &[&str]) -> bool {
 
 fn strace_is_there() -> bool {
     is_there("strace", &["-f", "-o", "/dev/null", "true"])
+}
+
+fn tmpfs_is_there() -> bool {
+    is_there("unshare", &["--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"])
 }
 
 fn arguments(world: &World) -> Vec<String> {
@@ -162,8 +166,7 @@ rm "$folder/filler"
 
 #[track_caller]
 fn runs_full(faults: &[&str]) {
-    if !is_there("unshare", &["--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"])
-    {
+    if !tmpfs_is_there() {
         return;
     }
     let world = World::new(faults);
@@ -186,4 +189,38 @@ fn a_real_disk_that_runs_full_is_exit_6_and_gone_on_from() {
     runs_full(&[]);
     // It is not known: the disk is full half-way.
     runs_full(&["http10=close"]);
+}
+
+/// Brings a model to a tmpfs, which may only be read from then on, takes it from there, and cleans up.
+const READ_ONLY: &str = r#"
+folder=$1; shift
+mount -t tmpfs none "$folder" || exit 99
+"$@" > /dev/null
+rm -r "$folder/models--org--a/trees"
+mount -o remount,ro "$folder" || exit 99
+"$@"; echo "model $?"
+"$@" --offline; echo "model $?"
+"$1" gc --cache-dir "$folder" --grace 0s 2>&1; echo "gc $?"
+"#;
+
+#[test]
+fn a_cache_that_may_only_be_read_will_do() {
+    if !tmpfs_is_there() {
+        return;
+    }
+    let shelf = Shelf::new(vec![shelf::repo("org/a", 1)]);
+    let folder = shelf.cache().root().to_path_buf();
+    std::fs::create_dir(&folder).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", READ_ONLY, "sh"]).arg(&folder);
+    command.args([env!("CARGO_BIN_EXE_download"), "model", "org/a", "--no-history"]);
+    command.args(["--endpoint", &shelf.hub.url(), "--cache-dir"]).arg(&folder);
+    let output = command.env_remove("HTTPS_PROXY").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<_> = told.lines().collect();
+    let snapshot = folder.join("models--org--a/snapshots").join(shelf::COMMIT);
+    let here = snapshot.display().to_string();
+    let denied = "org/a cannot be written to and was left alone";
+    let expected = [&here, "model 0", &here, "model 0", denied, "freed 0.0 MB", "gc 0"];
+    assert_eq!(expected, *lines, "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -187,6 +187,9 @@ pub(crate) fn gc(gc: &Gc) -> Result<u8, String> {
     for repo in &done.in_use {
         voice.say(&format!("{repo} is in use and was left alone"));
     }
+    for repo in &done.denied {
+        voice.say(&format!("{repo} cannot be written to and was left alone"));
+    }
     let verb = if gc.dry_run { "would free" } else { "freed" };
     voice.say(&format!("{verb} {:.1} MB", done.freed_bytes as f64 / 1e6));
     voice.end(exit::OK, None, (done.removed.len(), done.freed_bytes), &nothing);
