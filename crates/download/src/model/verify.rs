@@ -238,7 +238,7 @@ impl Models {
     /// # Errors
     ///
     /// [`Error`] of the first file that cannot be had; `NotFound` when nobody knows where the hub has
-    /// it. The wrong file stays until the right one is here.
+    /// it, `Offline` when nobody may be asked. The wrong file stays until the right one is here.
     ///
     /// # Cancel safety
     ///
@@ -255,6 +255,10 @@ impl Models {
                     "nothing refers to it, so nobody knows where it came from: remove it with `gc`";
                 return Err(Error::new(ErrorKind::NotFound, message).of(&path));
             };
+            if self.inner.options.offline {
+                let message = "it is wrong, and nobody may be asked for it";
+                return Err(Error::new(ErrorKind::Offline, message).of(&path));
+            }
             let (url, headers) = self.inner.hub.file(repo, commit, name.as_str());
             let job = Job { digest: Some(finding.digest), headers, ..Job::new(url, &finding.path) };
             if let Some(folder) = finding.path.parent() {

@@ -1,10 +1,13 @@
 //! The programs `download model`, `sync`, `verify`, `list` and `gc`, by their contract.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use testkit::{HubFile, HubRepo};
 
+use crate::program::wait_until;
 use crate::shelf::{COMMIT, Shelf, WEIGHTS, WEIGHTS_PATH, repo};
 
 fn download(shelf: &Shelf, arguments: &[&str]) -> Command {
@@ -230,4 +233,48 @@ fn metrics_tell_of_models_as_prometheus_reads_them() {
     {
         assert!(told.lines().any(|one| one == line), "{told}");
     }
+}
+
+/// The weights of three models are cut.
+fn spoiled() -> Shelf {
+    let names = ["org/a", "org/b", "org/c"];
+    let shelf = Shelf::new((0..3).map(|k| repo(names[k], k as u64)).collect());
+    for name in names {
+        let here = text(&check_exit(&shelf, 0, &["model", name]).stdout).trim().to_owned();
+        let weights = std::path::Path::new(&here).join(WEIGHTS_PATH);
+        std::fs::File::options().write(true).open(weights).unwrap().set_len(1000).unwrap();
+    }
+    shelf.reset();
+    shelf
+}
+
+#[test]
+fn a_repair_keeps_the_rules_of_all_transfers() {
+    let shelf = spoiled();
+    check_exit(&shelf, 8, &["verify", "home/hub", "--repair", "--offline"]);
+    assert_eq!(0, shelf.requests());
+    check_exit(&shelf, 0, &["verify", "home/hub", "--repair", "--metrics-file", "metrics"]);
+    assert_eq!(3, shelf.resolves());
+    let metrics = std::fs::read_to_string(shelf.folder().join("metrics")).unwrap();
+    assert!(metrics.contains("\ndownload_files_done_total 9\n"), "{metrics}");
+}
+
+#[test]
+fn a_repair_ends_at_once_when_it_is_told_to_and_takes_another_rate() {
+    let shelf = spoiled();
+    std::fs::write(shelf.folder().join("rate"), "100KB/s").unwrap();
+    let arguments = ["verify", "home/hub", "--repair", "--limit-rate-file", "rate"];
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGHUP, 0)] {
+        shelf.reset();
+        let mut command = download(&shelf, &arguments);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut child = child.unwrap();
+        wait_until(|| 0 < shelf.sent_bytes());
+        std::fs::write(shelf.folder().join("rate"), "unlimited").unwrap();
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        assert_eq!(Some(code), child.wait().unwrap().code());
+        assert!(signal == Signal::SIGHUP || shelf.resolves() == 1, "it went on with the next");
+        std::fs::write(shelf.folder().join("rate"), "100KB/s").unwrap();
+    }
+    check_exit(&shelf, 0, &["verify", "home/hub"]);
 }

@@ -153,7 +153,7 @@ fn an_interrupted_run_ends_at_once_and_is_gone_on_with() {
     }
 }
 
-fn wait_until(is_so: impl Fn() -> bool) {
+pub(crate) fn wait_until(is_so: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !is_so() {
         assert!(Instant::now() < end, "it does not come about");

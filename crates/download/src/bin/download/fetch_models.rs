@@ -161,7 +161,7 @@ fn journal(setup: &ModelSetup, list: &str, report: &Report) -> Option<ModelJourn
 
 /// Does work with all that goes on beside it; returns the exit code and what the work returned, if it
 /// ended.
-async fn beside<T>(
+pub(crate) async fn beside<T>(
     transfer: &Transfer,
     setup: &ModelSetup,
     report: &Arc<Report>,

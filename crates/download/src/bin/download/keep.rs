@@ -9,38 +9,36 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::args::{Gc, List, Verify};
+use crate::exit;
+use crate::fetch_models::beside;
 use crate::report::Report;
 use crate::setup::{self, ModelSetup};
 use crate::voice::Voice;
-use crate::{exit, watch};
 
 /// Reads models, and repairs them if that is asked for; returns the exit code.
 pub(crate) fn verify(verify: &Verify, runtime: &Runtime) -> Result<u8, String> {
     let setup = setup::models(&verify.hub, &verify.transfer)?;
     let path = place(verify, &setup)?;
     let report = Arc::new(Report::new(vec![verify.what.clone()], verify.transfer.json));
-    let found = match download::verify(&path) {
+    let work = look_into(path, verify.repair, &setup, &report);
+    Ok(runtime.block_on(beside(&verify.transfer, &setup, &report, work)).0)
+}
+
+async fn look_into(path: PathBuf, repairs: bool, setup: &ModelSetup, report: &Arc<Report>) {
+    let read = tokio::task::spawn_blocking(move || download::verify(&path)).await;
+    let found = match read.expect("reading does not panic") {
         Ok(found) => found,
-        Err(error) => {
-            report.ended(0, Err(&error));
-            return Ok(report.end(&setup.downloader.traffic(), None));
-        }
+        Err(error) => return report.ended(0, Err(&error)),
     };
-    let mut code = exit::OK;
+    let mut codes = Vec::new();
     for model in &found {
-        code = exit::worst(
-            [code, told(model, verify.repair, report.voice())]
-                .into_iter()
-                .filter(|&c| c != exit::OK),
-        );
-        if verify.repair && !model.findings.is_empty() {
-            let repaired = runtime.block_on(repair(&setup, model, &report));
-            code = exit::worst([code, repaired].into_iter().filter(|&c| c != exit::OK));
+        codes.push(told(model, repairs, report.voice()));
+        if repairs && !model.findings.is_empty() {
+            codes.push(repair(setup, model, report).await);
         }
     }
     let figures = (found.iter().map(|m| m.files).sum(), found.iter().map(|m| m.bytes).sum());
-    report.voice().end(code, None, figures, &setup.downloader.traffic());
-    Ok(code)
+    report.verified(figures, exit::worst(codes.into_iter().filter(|&code| code != exit::OK)));
 }
 
 /// An existing path wins over a model's name.
@@ -90,11 +88,7 @@ fn fault(finding: &Finding) -> String {
 async fn repair(setup: &ModelSetup, found: &Verification, report: &Arc<Report>) -> u8 {
     let on_event = Arc::clone(report);
     let work = setup.models.repair(found, move |event| on_event.event(0, event));
-    let result = tokio::select! {
-        result = work => result,
-        code = watch::signaled() => return code,
-    };
-    match result {
+    match work.await {
         Ok(n) => {
             report.voice().say(&format!("repaired: {n} files"));
             exit::OK

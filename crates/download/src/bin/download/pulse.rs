@@ -28,7 +28,8 @@ impl Pulse {
         (done_bytes.saturating_sub(before) as f64 / seconds) as u64
     }
 
-    /// Says how far the run is, where there are no bars and a line is due: of so many bytes, and of its items.
+    /// Says how far the run is, where there are no bars and a line is due: of so many bytes, if that is known,
+    /// and of its items.
     pub(crate) fn line(&mut self, voice: &Voice, total_bytes: u64, items: &str, bytes_per_s: u64) {
         let (done_bytes, now) = self.last;
         if voice.has_bars() || now < self.line_at {
@@ -37,6 +38,7 @@ impl Pulse {
         self.line_at = now + LINE_EVERY;
         let [done, total, rate] =
             [done_bytes, total_bytes, bytes_per_s].map(|bytes| bytes as f64 / 1e6);
-        voice.say(&format!("{done:.1} of {total:.1} MB, {items}, {rate:.1} MB/s"));
+        let of = if total_bytes == 0 { String::new() } else { format!(" of {total:.1}") };
+        voice.say(&format!("{done:.1}{of} MB, {items}, {rate:.1} MB/s"));
     }
 }

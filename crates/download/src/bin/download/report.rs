@@ -162,6 +162,13 @@ impl Report {
         }
     }
 
+    /// Takes note of what a verification came to, after it has read so many files and bytes.
+    pub(crate) fn verified(&self, (files, bytes): (usize, u64), code: u8) {
+        let mut state = self.lock();
+        (state.n_done, state.done_bytes) = (files, bytes);
+        state.codes.push(code);
+    }
+
     /// Tells the end and returns the exit code.
     pub(crate) fn end(&self, traffic: &Traffic, signal: Option<u8>) -> u8 {
         let state = self.lock();
