@@ -278,3 +278,16 @@ fn a_repair_ends_at_once_when_it_is_told_to_and_takes_another_rate() {
     }
     check_exit(&shelf, 0, &["verify", "home/hub"]);
 }
+
+#[test]
+fn an_empty_variable_is_none() {
+    let shelf = Shelf::new(vec![repo("org/a", 1)]);
+    let offline = ["model", "org/a", "--offline"];
+    for name in ["XDG_CACHE_HOME", "HF_HUB_CACHE", "HF_HOME", "HOME", "HTTPS_PROXY", "HF_ENDPOINT"]
+    {
+        let mut command = download(&shelf, &offline);
+        let output = command.env("HOME", shelf.folder()).env(name, "").output().unwrap();
+        assert_eq!(Some(8), output.status.code(), "{name}: {}", text(&output.stderr));
+    }
+    check_exit(&shelf, 64, &["model", "org/a", "--endpoint", ""]);
+}

@@ -1,10 +1,11 @@
 //! The command line.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use download::ModelSpec;
 use limiter::{Burst, Rate};
 
@@ -40,6 +41,22 @@ Run again, the same command goes on where it was.";
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// Reads the command line and the environment, in which an empty variable is none.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let matches = without_empty_variables(Self::command()).try_get_matches()?;
+        Self::from_arg_matches(&matches)
+    }
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let argument = |arg: Arg| {
+        if arg.get_env().is_some_and(is_empty) { arg.env(None::<&str>) } else { arg }
+    };
+    command.mut_args(argument).mut_subcommands(without_empty_variables)
 }
 
 #[derive(Debug, Subcommand)]

@@ -21,7 +21,6 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use tokio::runtime::Runtime;
 
 use self::args::{Arguments, Command};
@@ -33,7 +32,7 @@ const END_WITHIN: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     keep_freed_memory();
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print();

@@ -86,14 +86,14 @@ pub(crate) fn models(hub: &HubArgs, transfer: &Transfer) -> Result<ModelSetup, S
 
 /// The cache: as told, else where the hub's libraries have theirs.
 pub(crate) fn cache(args: &CacheArgs) -> Result<Cache, String> {
-    if let Some(folder) = args.cache_dir.as_ref().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = &args.cache_dir {
         return Ok(Cache::new(folder));
     }
     Ok(Cache::new(hub_home(args)?.join("hub")))
 }
 
 fn hub_home(args: &CacheArgs) -> Result<PathBuf, String> {
-    if let Some(home) = args.hf_home.as_ref().filter(|home| !home.as_os_str().is_empty()) {
+    if let Some(home) = &args.hf_home {
         return Ok(home.clone());
     }
     let home = std::env::home_dir().ok_or("there is no home folder: give --cache-dir")?;
