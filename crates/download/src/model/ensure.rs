@@ -136,7 +136,7 @@ impl Models {
             let prepared = self.prepare(spec, self.inner.options.offline).await?;
             let records = Records::load(&prepared.place.ours());
             let found = check::look(&prepared.place, &records, prepared.wanted.files.clone());
-            tell(self.plan_of(&prepared, &found));
+            self.tell_plan(&prepared, &found, &tell);
             Ok(ensured(&prepared, found.whole.len()))
         };
         done.await.map_err(|error: Error| named(error, spec))
@@ -162,7 +162,7 @@ impl Models {
         let looked = tokio::task::spawn_blocking(look).await;
         let died = |error| Error::new(ErrorKind::Other, "the looking thread died").because(error);
         let (records, found) = looked.map_err(|error: tokio::task::JoinError| died(error))?;
-        tell(self.plan_of(&prepared, &found));
+        self.tell_plan(&prepared, &found, &*tell);
         let done = ensured(&prepared, found.whole.len());
         for file in &found.whole {
             tell(ModelEvent::File { path: file.path.to_string(), fetched: unchanged(file) });
@@ -178,6 +178,14 @@ impl Models {
             noted => noted.map_err(disk_error("cannot note that all is here"))?,
         }
         Ok(done)
+    }
+
+    fn tell_plan(&self, prepared: &Prepared, found: &Found, tell: impl Fn(ModelEvent)) {
+        for path in &prepared.notes {
+            let text = format!("{path} is left out: notes of who fetched are no part of a model");
+            tell(ModelEvent::Warning(text));
+        }
+        tell(self.plan_of(prepared, found));
     }
 
     fn plan_of(&self, prepared: &Prepared, found: &Found) -> ModelEvent {

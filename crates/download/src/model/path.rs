@@ -14,6 +14,8 @@ const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
 /// What names of transfers under way hold; such a name would be taken for one.
 const RESERVED: &str = ".fetching";
+/// Where those who fetch into a folder keep their notes: we, and the hub's own client.
+const NOTES: [&str; 2] = [".cache/download/", ".cache/huggingface/"];
 
 /// Why a name cannot be a file beneath the target.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -120,6 +122,13 @@ impl FilePath {
     #[must_use]
     pub fn beneath(&self, folder: &Path) -> PathBuf {
         self.0.split('/').fold(folder.to_owned(), |path, part| path.join(part))
+    }
+
+    /// Whether it would lie among the notes of who fetches into a folder, or in their place. By the rules of
+    /// systems that do not tell case.
+    pub(crate) fn is_note(&self) -> bool {
+        let lower = self.0.to_lowercase() + "/";
+        lower == ".cache/" || NOTES.iter().any(|notes| lower.starts_with(notes))
     }
 
     /// Returns how many folders it lies in.
@@ -264,6 +273,19 @@ mod tests {
             "auxiliary.py",
         ] {
             assert!(FilePath::parse(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn notes_are_told_from_files() {
+        let is_note = |name: &str| FilePath::parse(name).unwrap().is_note();
+        for name in
+            [".cache/download/verified", ".Cache/Huggingface/x", ".cache", ".cache/download"]
+        {
+            assert!(is_note(name), "{name}");
+        }
+        for name in [".cache/other", ".cache/downloads", "a/.cache/download/verified", "cache"] {
+            assert!(!is_note(name), "{name}");
         }
     }
 

@@ -6,7 +6,7 @@ use super::check::Place;
 use super::ensure::{Models, REFERENCE_BYTES_MAX};
 use super::manifest;
 use super::path::FilePath;
-use super::select::{SelectError, Wanted};
+use super::select::{SelectError, Wanted, WantedFile};
 use super::spec::{ModelSource, ModelSpec, Pinned};
 use super::verify;
 use crate::error::{Error, ErrorKind};
@@ -27,6 +27,8 @@ pub(super) struct Prepared {
     pub(super) is_listed: bool,
     pub(super) entries: Vec<Entry>,
     pub(super) wanted: Wanted,
+    /// Files that would lie among the notes of who fetches, which are no part of a model.
+    pub(super) notes: Vec<FilePath>,
     pub(super) place: Place,
 }
 
@@ -57,7 +59,14 @@ impl Models {
             self.note_absence(&spec, commit, path);
         }
         let place = self.place(&spec, commit.as_ref())?;
-        Ok(Prepared { wanted: wanted?, spec, commit, entries, is_listed, place })
+        let mut wanted = wanted?;
+        let is_note =
+            |file: &mut WantedFile| matches!(place, Place::Folder { .. }) && file.path.is_note();
+        let notes = wanted.files.extract_if(.., is_note).map(|file| file.path).collect();
+        if wanted.files.is_empty() {
+            return Err(SelectError::Nothing.into());
+        }
+        Ok(Prepared { wanted, notes, spec, commit, entries, is_listed, place })
     }
 
     fn place(&self, spec: &ModelSpec, commit: Option<&Commit>) -> Result<Place, Error> {

@@ -25,7 +25,9 @@ pub struct ModelSpec {
     pub source: ModelSource,
     /// Which of its files.
     pub selection: Selection,
-    /// A folder of its own, in which the files have their names; `None` for the cache.
+    /// A folder of its own, in which the files have their names; `None` for the cache. Files beneath
+    /// `.cache/download` and `.cache/huggingface` are left out there, with a warning: those are the notes of
+    /// who fetches.
     pub target: Option<PathBuf>,
 }
 

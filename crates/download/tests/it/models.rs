@@ -256,6 +256,37 @@ fn a_folder_of_its_own_has_the_files_by_their_names() {
     assert_eq!(1, shelf.requests());
 }
 
+/// People upload folders with the notes of who fetched them: ours, and those of the hub's own client.
+#[test]
+fn files_of_a_model_do_not_take_the_place_of_notes() {
+    let long = format!("{}.json", "x".repeat(245));
+    let notes = [
+        ".cache/download/model.json",
+        ".cache/download/verified",
+        ".cache/huggingface/download/config.json.metadata",
+    ];
+    let files = notes
+        .iter()
+        .fold(repo("org/a", 1), |repo, name| repo.with(HubFile::text(*name, "not ours")));
+    let shelf = Shelf::new(vec![files.with(HubFile::text(long.clone(), "{}"))]);
+    let target = shelf.folder().join("local");
+    let spec = ModelSpec {
+        target: Some(target.clone()),
+        ..ModelSpec::new("org/a".parse().unwrap(), "main".parse().unwrap())
+    };
+    let events = shelf.events(&spec);
+    for name in notes {
+        let is_told =
+            |event: &ModelEvent| matches!(event, ModelEvent::Warning(text) if text.contains(name));
+        assert!(events.iter().any(is_told), "{name}: {events:?}");
+    }
+    let found = &download::verify(&target).unwrap()[0];
+    assert_eq!((4, 0), (found.files, found.findings.len()), "{found:?}");
+    assert!(target.join(long).is_file());
+    shelf.reset();
+    assert_eq!((4, 1), (shelf.ensure_spec(&spec).unwrap().unchanged, shelf.requests()));
+}
+
 #[test]
 fn the_same_bytes_are_fetched_once_for_all_models() {
     let shelf = Shelf::new(vec![repo("org/a", 7), repo("org/b", 7), repo("org/c", 7)]);
