@@ -109,7 +109,7 @@ impl Models {
     ) -> Result<Ensured, Error> {
         let tell: TellModel = Arc::new(tell);
         let done = async {
-            let prepared = self.prepare(spec, self.inner.options.offline).await?;
+            let prepared = self.prepare_noting(spec).await?;
             let create = || self.create(&prepared.place);
             let held = usage::hold(&prepared.place.ours(), create).await;
             let _held = held.map_err(disk_error("cannot use the folder of the model"))?;

@@ -32,9 +32,33 @@ pub(super) struct Prepared {
     pub(super) place: Place,
 }
 
+/// What is listed of a model, before anything of it is chosen.
+struct Listed {
+    spec: ModelSpec,
+    commit: Option<Commit>,
+    is_listed: bool,
+    entries: Vec<Entry>,
+}
+
 impl Models {
     /// Finds out what is wanted of a model and where it goes; changes nothing.
     pub(super) async fn prepare(&self, spec: &ModelSpec, offline: bool) -> Result<Prepared, Error> {
+        let listed = self.listed(spec, offline).await?;
+        let wanted = listed.spec.selection.choose(&listed.entries);
+        self.prepared(listed, wanted?)
+    }
+
+    /// The same, and notes a file that is asked for and that the commit does not have.
+    pub(super) async fn prepare_noting(&self, spec: &ModelSpec) -> Result<Prepared, Error> {
+        let listed = self.listed(spec, self.inner.options.offline).await?;
+        let wanted = listed.spec.selection.choose(&listed.entries);
+        if let (Err(SelectError::Missing { path }), Some(commit)) = (&wanted, &listed.commit) {
+            self.note_absence(&listed.spec, commit, path);
+        }
+        self.prepared(listed, wanted?)
+    }
+
+    async fn listed(&self, spec: &ModelSpec, offline: bool) -> Result<Listed, Error> {
         let mut spec = spec.clone();
         let folder = spec.target.clone();
         let (commit, entries, is_listed) = match &mut spec.source {
@@ -54,12 +78,12 @@ impl Models {
             }
             ModelSource::Web { files, .. } => (None, std::mem::take(files), false),
         };
-        let wanted = spec.selection.choose(&entries);
-        if let (Err(SelectError::Missing { path }), Some(commit)) = (&wanted, &commit) {
-            self.note_absence(&spec, commit, path);
-        }
+        Ok(Listed { spec, commit, is_listed, entries })
+    }
+
+    fn prepared(&self, listed: Listed, mut wanted: Wanted) -> Result<Prepared, Error> {
+        let Listed { spec, commit, is_listed, entries } = listed;
         let place = self.place(&spec, commit.as_ref())?;
-        let mut wanted = wanted?;
         let is_note =
             |file: &mut WantedFile| matches!(place, Place::Folder { .. }) && file.path.is_note();
         let notes = wanted.files.extract_if(.., is_note).map(|file| file.path).collect();

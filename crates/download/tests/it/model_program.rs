@@ -128,9 +128,12 @@ fn exit_codes_tell_what_went_wrong() {
 #[test]
 fn a_dry_run_changes_nothing() {
     let shelf = Shelf::new(vec![repo("org/a", 1)]);
-    let output = check_exit(&shelf, 0, &["model", "org/a", "--dry-run", "--json"]);
+    let dry = ["model", "org/a", "--dry-run", "--json", "--write-lock", "model.lock"];
+    let output = check_exit(&shelf, 0, &dry);
     assert_eq!(3, events(&output, "plan")[0]["fetch_files"].as_u64().unwrap());
+    check_exit(&shelf, 3, &["model", "org/a", "--dry-run", "--include", "none.json"]);
     assert!(!shelf.folder().join("home").exists());
+    assert!(!shelf.folder().join("model.lock").exists());
     assert_eq!((0, 0), (shelf.resolves(), shelf.sent_bytes()));
 }
 
@@ -151,6 +154,20 @@ fn a_locked_model_is_fetched_to_the_byte_and_asks_for_nothing_else() {
     std::fs::write(shelf.folder().join("model.lock"), changed).unwrap();
     check_exit(&shelf, 5, &["model", "org/a", "--locked", "model.lock", "--cache-dir", "third"]);
     check_exit(&shelf, 64, &["model", "org/b", "--locked", "model.lock"]);
+}
+
+#[test]
+fn a_lock_file_that_cannot_be_written_is_told_before_the_end() {
+    let shelf = Shelf::new(vec![repo("org/a", 1)]);
+    check_exit(&shelf, 64, &["model", "org/a", "--write-lock", "none/model.lock"]);
+    assert_eq!(0, shelf.requests());
+    let long = "x".repeat(300);
+    let output = check_exit(&shelf, 6, &["model", "org/a", "--json", "--write-lock", &long]);
+    let (errors, ends) = (events(&output, "error"), events(&output, "end"));
+    assert_eq!(
+        ("disk", 6),
+        (errors[0]["kind"].as_str().unwrap(), ends[0]["exit_code"].as_u64().unwrap())
+    );
 }
 
 #[test]

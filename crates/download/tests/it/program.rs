@@ -256,3 +256,12 @@ fn what_is_no_regular_file_is_not_replaced() {
     assert!(socket.metadata().unwrap().file_type().is_socket());
     assert_eq!(0, world.origin.stats().requests);
 }
+
+#[test]
+fn a_folder_that_cannot_be_created_is_a_failure_of_the_disk() {
+    let world = World::new(&[]);
+    std::fs::write(world.target(), "no folder").unwrap();
+    let folder = world.target().join("new");
+    let output = download().arg(url(&world)).arg("-d").arg(folder).output().unwrap();
+    assert_eq!((Some(6), 0), (output.status.code(), world.origin.stats().requests));
+}

@@ -3,9 +3,23 @@
 use download::ErrorKind;
 
 pub(crate) const OK: u8 = 0;
+pub(crate) const DISK: u8 = 6;
 pub(crate) const USAGE: u8 = 64;
 pub(crate) const INTERRUPTED: u8 = 130;
 pub(crate) const TERMINATED: u8 = 143;
+
+/// Why a run does not begin: what is wrong, and its code.
+pub(crate) struct Refused {
+    pub(crate) what: String,
+    pub(crate) code: u8,
+}
+
+impl From<String> for Refused {
+    /// A mistake of the command line.
+    fn from(what: String) -> Self {
+        Self { what, code: USAGE }
+    }
+}
 
 /// The code of one failure.
 pub(crate) fn code(kind: ErrorKind) -> u8 {
@@ -13,7 +27,7 @@ pub(crate) fn code(kind: ErrorKind) -> u8 {
         ErrorKind::NotFound => 3,
         ErrorKind::NotAllowed | ErrorKind::Gated => 4,
         ErrorKind::Integrity => 5,
-        ErrorKind::Disk => 6,
+        ErrorKind::Disk => DISK,
         ErrorKind::Network | ErrorKind::Untrusted => 7,
         ErrorKind::Offline => 8,
         _ => 1,

@@ -14,6 +14,7 @@ use crate::args::{Model, Sync, Transfer};
 use crate::report::Report;
 use crate::setup::{self, ModelSetup};
 use crate::watch::{conclude, memory_of, reread, signaled, ticks};
+use crate::{plan, replace};
 
 /// Lists and locks are read whole; more is a mistake.
 const TEXT_BYTES_MAX: u64 = 256 << 20;
@@ -24,25 +25,20 @@ pub(crate) fn model(model: &Model, runtime: &Runtime) -> Result<u8, String> {
     let lock = model.write_lock.as_deref().map(lock_to_write).transpose()?;
     let setup = setup::models(&model.hub, &model.transfer)?;
     let report = Arc::new(Report::new(vec![spec.name()], model.transfer.json));
-    let code = runtime.block_on(async {
+    Ok(runtime.block_on(async {
         let on_event = Arc::clone(&report);
         let tell = move |event| on_event.event(0, event);
         let work = async {
             let result = if model.dry_run {
                 setup.models.plan(&spec, tell).await
             } else {
-                setup.models.ensure(&spec, tell).await
+                let ensured = setup.models.ensure(&spec, tell).await;
+                ensured.and_then(|here| write_lock(lock, &spec, &here).map(|()| here))
             };
             report.ended(0, result.as_ref());
-            result.ok()
         };
-        let (code, here) = beside(&model.transfer, &setup, &report, work).await;
-        (code, here.flatten())
-    });
-    if let ((0, Some(here)), Some((path, locked))) = (&code, lock) {
-        write_lock(&path, locked, &spec, here)?;
-    }
-    Ok(code.0)
+        beside(&model.transfer, &setup, &report, work).await
+    }))
 }
 
 fn spec(model: &Model) -> Result<ModelSpec, String> {
@@ -78,6 +74,11 @@ fn read_text(path: &Path) -> Result<String, String> {
 
 /// The lock file as it is, to be added to.
 fn lock_to_write(path: &Path) -> Result<(PathBuf, Locked), String> {
+    plan::check_replaceable(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        return Err(format!("there is no folder {}: create it first", folder.display()));
+    }
     let locked = if path.exists() {
         read_text(path)?.parse().map_err(|error| format!("{}: {error}", path.display()))?
     } else {
@@ -87,20 +88,17 @@ fn lock_to_write(path: &Path) -> Result<(PathBuf, Locked), String> {
 }
 
 fn write_lock(
-    path: &Path,
-    mut locked: Locked,
+    lock: Option<(PathBuf, Locked)>,
     spec: &ModelSpec,
     here: &Ensured,
-) -> Result<(), String> {
-    let (ModelSource::Hub { repo, .. }, Some(commit)) = (&spec.source, here.commit.clone()) else {
+) -> Result<(), download::Error> {
+    let (Some((path, mut locked)), ModelSource::Hub { repo, .. }, Some(commit)) =
+        (lock, &spec.source, here.commit.clone())
+    else {
         return Ok(());
     };
     locked.put(repo.clone(), Pinned { commit, files: here.files.clone() });
-    // Beside it first: a lock file is whole or as it was.
-    let fresh = path.with_extension("lock.new");
-    std::fs::write(&fresh, locked.to_string())
-        .and_then(|()| std::fs::rename(&fresh, path))
-        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+    Ok(replace::replace(&path, &locked.to_string())?)
 }
 
 /// Fetches all models of a list, and returns the exit code.
@@ -125,8 +123,8 @@ pub(crate) fn sync(sync: &Sync, runtime: &Runtime) -> Result<u8, String> {
             journal,
         };
         let line = ModelLine::new(setup.models.clone(), options);
-        let (code, _) =
-            beside(&sync.transfer, &setup, &report, bring(&line, roster.models, &report)).await;
+        let work = bring(&line, roster.models, &report);
+        let code = beside(&sync.transfer, &setup, &report, work).await;
         line.shutdown().await;
         code
     }))
@@ -159,22 +157,21 @@ fn journal(setup: &ModelSetup, list: &str, report: &Report) -> Option<ModelJourn
     }
 }
 
-/// Does work with all that goes on beside it; returns the exit code and what the work returned, if it
-/// ended.
-pub(crate) async fn beside<T>(
+/// Does work with all that goes on beside it; returns the exit code.
+pub(crate) async fn beside(
     transfer: &Transfer,
     setup: &ModelSetup,
     report: &Arc<Report>,
-    work: impl Future<Output = T>,
-) -> (u8, Option<T>) {
+    work: impl Future<Output = ()>,
+) -> u8 {
     let _monitor = memory_of(&setup.downloader);
-    let (done, signal) = tokio::select! {
-        done = work => (Some(done), None),
-        code = signaled() => (None, Some(code)),
-        () = ticks(transfer, &**report, &setup.downloader) => (None, None),
-        () = reread(transfer, setup.limiter.as_ref(), &**report) => (None, None),
+    let signal = tokio::select! {
+        () = work => None,
+        code = signaled() => Some(code),
+        () = ticks(transfer, &**report, &setup.downloader) => None,
+        () = reread(transfer, setup.limiter.as_ref(), &**report) => None,
     };
     let code = report.end(&setup.downloader.traffic(), signal);
     conclude(transfer, &**report, &setup.downloader);
-    (code, done)
+    code
 }

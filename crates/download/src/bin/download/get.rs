@@ -9,6 +9,7 @@ use memory::files::OsFiles;
 use pool::http::{Client, ClientOptions};
 
 use crate::args::Get;
+use crate::exit::{self, Refused};
 use crate::tell::Teller;
 use crate::watch::{conclude, memory_of, reread, signaled, ticks};
 use crate::{plan, setup};
@@ -21,7 +22,7 @@ pub(crate) struct Prepared {
 }
 
 /// Finds every mistake of the command line before anything is done.
-pub(crate) fn prepare(get: &Get) -> Result<Prepared, String> {
+pub(crate) fn prepare(get: &Get) -> Result<Prepared, Refused> {
     let transfer = &get.transfer;
     let jobs = plan::jobs(get)?;
     let options = FetchOptions { require_digest: get.require_digest, ..setup::options(transfer)? };
@@ -30,11 +31,13 @@ pub(crate) fn prepare(get: &Get) -> Result<Prepared, String> {
     let folders: BTreeSet<&Path> = jobs.iter().filter_map(|job| job.target.parent()).collect();
     for folder in folders.into_iter().filter(|folder| !folder.as_os_str().is_empty()) {
         if get.dir.is_some() {
-            std::fs::create_dir_all(folder)
-                .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
+            std::fs::create_dir_all(folder).map_err(|error| {
+                let what = format!("cannot create {}: {error}", folder.display());
+                Refused { what, code: exit::DISK }
+            })?;
         }
         if !folder.is_dir() {
-            return Err(format!("there is no folder {}: create it first", folder.display()));
+            return Err(format!("there is no folder {}: create it first", folder.display()).into());
         }
         // Left by runs that were killed; what cannot be removed does no harm.
         let _ = memory::remove_orphans(&OsFiles::new(), folder);

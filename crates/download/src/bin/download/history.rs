@@ -1,13 +1,12 @@
 //! Where what was learnt of servers is kept: a file in the user's cache folder.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use download::History;
-use memory::files::{FileError, FileSystem, OsFiles};
-use memory::{FileWriter, WriteOptions};
+use memory::files::FileError;
 
 use crate::args::Transfer;
+use crate::replace::replace;
 
 /// A file that is longer was not written by us.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -39,8 +38,5 @@ pub(crate) fn write(transfer: &Transfer, learnt: &History) -> Result<(), FileErr
     }
     let mut history = read_at(&path);
     history.merge(learnt);
-    let files: Arc<dyn FileSystem> = Arc::new(OsFiles::new());
-    let writer = FileWriter::create(&files, &path, WriteOptions::default())?;
-    writer.write_at(history.to_text().as_bytes(), 0)?;
-    writer.publish()
+    replace(&path, &history.to_text())
 }

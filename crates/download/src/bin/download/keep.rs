@@ -21,7 +21,7 @@ pub(crate) fn verify(verify: &Verify, runtime: &Runtime) -> Result<u8, String> {
     let path = place(verify, &setup)?;
     let report = Arc::new(Report::new(vec![verify.what.clone()], verify.transfer.json));
     let work = look_into(path, verify.repair, &setup, &report);
-    Ok(runtime.block_on(beside(&verify.transfer, &setup, &report, work)).0)
+    Ok(runtime.block_on(beside(&verify.transfer, &setup, &report, work)))
 }
 
 async fn look_into(path: PathBuf, repairs: bool, setup: &ModelSetup, report: &Arc<Report>) {

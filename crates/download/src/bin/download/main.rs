@@ -11,6 +11,7 @@ mod keep;
 mod metrics;
 mod plan;
 mod pulse;
+mod replace;
 mod report;
 mod setup;
 mod tell;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use self::args::{Arguments, Command};
+use self::exit::Refused;
 
 /// Freed memory that the heap may keep, in halves: what all frames on their way take.
 const KEPT_BYTES: usize = 16 << 20;
@@ -49,22 +51,23 @@ fn main() -> ExitCode {
     runtime.shutdown_timeout(END_WITHIN);
     match result {
         Ok(code) => ExitCode::from(code),
-        Err(what) => refuse(&what, exit::USAGE),
+        Err(Refused { what, code }) => refuse(&what, code),
     }
 }
 
-/// Does what was asked for; `Err` says what is wrong with the command line.
-fn obey(command: &Command, runtime: &Runtime) -> Result<u8, String> {
-    match command {
+/// Does what was asked for; `Err` says why that was not begun.
+fn obey(command: &Command, runtime: &Runtime) -> Result<u8, Refused> {
+    Ok(match command {
         Command::Get(get) => {
-            get::prepare(get).map(|prepared| runtime.block_on(get::run(get, prepared)))
+            let prepared = get::prepare(get)?;
+            runtime.block_on(get::run(get, prepared))
         }
-        Command::Model(model) => fetch_models::model(model, runtime),
-        Command::Sync(sync) => fetch_models::sync(sync, runtime),
-        Command::Verify(verify) => keep::verify(verify, runtime),
-        Command::List(list) => keep::list(list),
-        Command::Gc(gc) => keep::gc(gc),
-    }
+        Command::Model(model) => fetch_models::model(model, runtime)?,
+        Command::Sync(sync) => fetch_models::sync(sync, runtime)?,
+        Command::Verify(verify) => keep::verify(verify, runtime)?,
+        Command::List(list) => keep::list(list)?,
+        Command::Gc(gc) => keep::gc(gc)?,
+    })
 }
 
 /// Lets the heap keep what is freed, for the next frames: given back to the kernel and asked for again,

@@ -2,12 +2,11 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::Arc;
 
 use download::Traffic;
-use memory::files::{FileError, FileSystem, OsFiles};
-use memory::{FileWriter, WriteOptions};
+use memory::files::FileError;
 
+use crate::replace::replace;
 use crate::watch::Told;
 
 /// Writes the file.
@@ -38,8 +37,5 @@ pub(crate) fn write(path: &Path, told: &impl Told, traffic: &Traffic) -> Result<
         metric(name, "gauge", help, value.to_string());
     }
     metric("duration_seconds", "gauge", "Time since the start.", format!("{seconds:.3}"));
-    let files: Arc<dyn FileSystem> = Arc::new(OsFiles::new());
-    let writer = FileWriter::create(&files, path, WriteOptions::default())?;
-    writer.write_at(text.as_bytes(), 0)?;
-    writer.publish()
+    replace(path, &text)
 }
