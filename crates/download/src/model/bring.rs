@@ -206,8 +206,8 @@ impl Visit {
         if !file.path.as_str().ends_with(".safetensors") {
             return;
         }
-        let (target, bytes) = (self.place.target(&file.path, file.digest), file.bytes);
-        let fault = tokio::task::spawn_blocking(move || header_fault(&target, bytes)).await;
+        let target = self.place.target(&file.path, file.digest);
+        let fault = tokio::task::spawn_blocking(move || header_fault(&target)).await;
         if let Ok(Some(fault)) = fault {
             let text = format!("{} will not load: {fault}", file.path);
             (self.tell)(ModelEvent::Warning(text));
@@ -215,7 +215,8 @@ impl Visit {
     }
 }
 
-fn header_fault(target: &Path, bytes: u64) -> Option<String> {
+fn header_fault(target: &Path) -> Option<String> {
+    let bytes = disk::stat(target)?.bytes;
     let start = disk::read_start(target, 8).ok()?;
     let checked = safetensors::header_bytes(&start, bytes).and_then(|length| {
         let header = disk::read_start(target, 8 + length).unwrap_or_default();
@@ -232,4 +233,22 @@ fn found(file: &WantedFile, digest: Digest, how: How) -> Fetched {
 pub(crate) fn disk_error(what: &str) -> impl FnOnce(std::io::Error) -> Error {
     let what = what.to_owned();
     move |error| Error::new(ErrorKind::Disk, format!("{what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A list of files need not tell lengths.
+    #[test]
+    fn tensors_are_held_against_the_length_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.safetensors");
+        let header = r#"{"t":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}"#;
+        let start = (header.len() as u64).to_le_bytes();
+        std::fs::write(&path, [&start[..], header.as_bytes(), b"ab"].concat()).unwrap();
+        assert_eq!(None, header_fault(&path));
+        std::fs::write(&path, [&start[..], header.as_bytes(), b"abc"].concat()).unwrap();
+        assert!(header_fault(&path).is_some());
+    }
 }
