@@ -88,7 +88,7 @@ impl Models {
     /// files, each file that is missing with one more. Files that were verified before count as long as
     /// length, inode and time of change are the same; others are hashed. Settings and tokenizer come
     /// before the weights. A file gets its name in the snapshot when its bytes are verified, and the
-    /// revision is noted when all are here. A cache that may only be read will do for a model that is in it.
+    /// revision, if it was looked up, is noted when all are here. A cache that may only be read will do for a model that is in it.
     ///
     /// # Errors
     ///
@@ -298,9 +298,11 @@ impl Models {
             disk::create_folders(tree.parent().unwrap_or(Path::new("")))?;
             disk::replace(&tree, &repo.ours(), &manifest::to_json(&prepared.entries))?;
         }
+        // What a lock says a branch was is not what it stands for.
+        let is_looked_up = prepared.is_listed && revision.commit().is_none();
         let reference = repo.reference(revision);
         let known = disk::read(&reference, REFERENCE_BYTES_MAX).unwrap_or_default();
-        if revision.commit().is_some() || known == commit.as_str().as_bytes() {
+        if !is_looked_up || known == commit.as_str().as_bytes() {
             return Ok(());
         }
         disk::create_beneath(&repo.folder(), reference.parent().unwrap_or(Path::new("")))?;

@@ -41,7 +41,8 @@ pub enum ModelSource {
         repo: RepoId,
         /// Which state of it.
         revision: Revision,
-        /// What that state is, where it is known already: then the hub is not asked.
+        /// What that state is, where it is known already: then the hub is not asked, and the cache keeps
+        /// what the revision stood for before.
         pinned: Option<Pinned>,
     },
     /// Files of a plain web server, beneath an address.

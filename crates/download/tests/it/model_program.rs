@@ -157,6 +157,21 @@ fn a_locked_model_is_fetched_to_the_byte_and_asks_for_nothing_else() {
 }
 
 #[test]
+fn a_locked_model_moves_no_branch() {
+    let shelf = Shelf::new(vec![repo("org/a", 1)]);
+    check_exit(&shelf, 0, &["model", "org/a", "--write-lock", "model.lock"]);
+    let references = shelf.folder().join("home/hub/models--org--a/refs");
+    let newer = "f".repeat(40);
+    std::fs::write(references.join("main"), &newer).unwrap();
+    for model in ["org/a", "org/a@v9", &format!("org/a@{COMMIT}")] {
+        check_exit(&shelf, 0, &["model", model, "--locked", "model.lock"]);
+    }
+    assert_eq!(newer, std::fs::read_to_string(references.join("main")).unwrap());
+    assert!(!references.join("v9").exists());
+    check_exit(&shelf, 64, &["model", &format!("org/a@{newer}"), "--locked", "model.lock"]);
+}
+
+#[test]
 fn a_lock_file_that_cannot_be_written_is_told_before_the_end() {
     let shelf = Shelf::new(vec![repo("org/a", 1)]);
     check_exit(&shelf, 64, &["model", "org/a", "--write-lock", "none/model.lock"]);

@@ -161,7 +161,7 @@ pub(crate) struct Model {
     /// Folder for the files, by their names, in place of the cache
     #[arg(long, value_name = "DIR")]
     pub(crate) local_dir: Option<PathBuf>,
-    /// Fetch exactly what this lock file says
+    /// Fetch exactly what this lock file says, whatever a branch stands for by now
     #[arg(long, value_name = "FILE")]
     pub(crate) locked: Option<PathBuf>,
     /// Write what was fetched into this lock file

@@ -50,11 +50,18 @@ fn spec(model: &Model) -> Result<ModelSpec, String> {
         allow_pickle: model.allow_pickle,
     };
     let mut spec = ModelSpec { selection, target: model.local_dir.clone(), ..model.model.clone() };
-    if let (Some(path), ModelSource::Hub { repo, pinned, .. }) = (&model.locked, &mut spec.source) {
+    if let (Some(path), ModelSource::Hub { repo, revision, pinned }) =
+        (&model.locked, &mut spec.source)
+    {
+        let name = path.display();
         let locked: Locked =
-            read_text(path)?.parse().map_err(|error| format!("{}: {error}", path.display()))?;
-        let known = locked.find(repo).cloned();
-        *pinned = Some(known.ok_or_else(|| format!("{} does not lock {repo}", path.display()))?);
+            read_text(path)?.parse().map_err(|error| format!("{name}: {error}"))?;
+        let known =
+            locked.find(repo).cloned().ok_or_else(|| format!("{name} does not lock {repo}"))?;
+        if revision.commit().is_some_and(|commit| commit != known.commit) {
+            return Err(format!("{name} locks {repo} at {}, not at {revision}", known.commit));
+        }
+        *pinned = Some(known);
         // What is locked was chosen when it was locked.
         spec.selection.all_formats = true;
         spec.selection.allow_pickle = true;
