@@ -2,6 +2,7 @@
 
 mod decide;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ impl Default for GcOptions {
 pub struct Removal {
     /// What stood there.
     pub path: PathBuf,
-    /// Bytes that it took; of a revision those of its blobs are told with these.
+    /// Bytes that it names, which others may name as well; of a revision those of its blobs are told with these.
     pub bytes: u64,
 }
 
@@ -61,7 +62,7 @@ pub struct Removal {
 pub struct Gc {
     /// What was taken away.
     pub removed: Vec<Removal>,
-    /// Bytes that are free again.
+    /// Bytes that are free again: those of which no name is left.
     pub freed_bytes: u64,
     /// Models that were in use and left alone.
     pub in_use: Vec<RepoId>,
@@ -85,7 +86,7 @@ pub fn collect(cache: &Cache, options: &GcOptions) -> Result<Gc, Error> {
     let names = disk::names(cache.root());
     let ids: Vec<_> = names.iter().filter_map(|name| RepoId::of_folder(name.to_str()?)).collect();
     let scanned: Vec<_> = ids.iter().map(|id| Scanned::of(cache.repo(id))).collect();
-    let mut gc = Gc::default();
+    let (mut gc, mut names_left) = (Gc::default(), NamesLeft::default());
     let in_use: Vec<_> = scanned.iter().map(|scanned| is_in_use(&scanned.repo)).collect();
     let facts = |(scanned, in_use): (_, &Option<bool>)| facts(scanned, *in_use != Some(false));
     let repos: Vec<_> = scanned.iter().zip(&in_use).map(facts).collect();
@@ -98,9 +99,9 @@ pub fn collect(cache: &Cache, options: &GcOptions) -> Result<Gc, Error> {
         };
         let mut is_done = !in_use;
         if options.dry_run {
-            plan(scanned, decision, &mut gc);
+            plan(scanned, decision, &mut gc, &mut names_left);
         } else if !decision.is_nothing() {
-            is_done = carry_out(scanned, decision, &mut gc)?;
+            is_done = carry_out(scanned, decision, &mut gc, &mut names_left)?;
         }
         if !is_done {
             gc.in_use.push(id);
@@ -138,8 +139,21 @@ fn facts(scanned: &Scanned, in_use: bool) -> Repo {
     }
 }
 
+/// How many names bytes have left, by their inode: models share them.
+#[derive(Default)]
+struct NamesLeft(HashMap<u64, u64>);
+
+impl NamesLeft {
+    /// Takes one name away; returns the bytes that are free by that.
+    fn take(&mut self, stat: &disk::Stat) -> u64 {
+        let left = self.0.entry(stat.inode).or_insert(stat.names);
+        *left = left.saturating_sub(1);
+        if *left == 0 { stat.bytes } else { 0 }
+    }
+}
+
 /// Tells what would be taken away.
-fn plan(scanned: &Scanned, decision: &Decision, gc: &mut Gc) {
+fn plan(scanned: &Scanned, decision: &Decision, gc: &mut Gc, names_left: &mut NamesLeft) {
     for &k in &decision.revisions {
         let path = scanned.repo.snapshots().join(&scanned.snapshots[k].name);
         gc.removed.push(Removal { path, bytes: 0 });
@@ -147,22 +161,27 @@ fn plan(scanned: &Scanned, decision: &Decision, gc: &mut Gc) {
     let blobs = decision.blobs.iter().filter_map(|&k| scanned.blobs.iter().nth(k));
     let partials = decision.partials.iter().filter_map(|&k| scanned.partials.iter().nth(k));
     for (name, stat) in blobs.chain(partials) {
-        gc.freed_bytes += stat.bytes;
+        gc.freed_bytes += names_left.take(stat);
         gc.removed.push(Removal { path: scanned.repo.blobs().join(name), bytes: stat.bytes });
     }
 }
 
 /// Takes away what was decided, unless the folder is in use by now or has changed; returns whether it did.
-fn carry_out(scanned: &Scanned, decision: &Decision, gc: &mut Gc) -> Result<bool, Error> {
+fn carry_out(
+    scanned: &Scanned,
+    decision: &Decision,
+    gc: &mut Gc,
+    names_left: &mut NamesLeft,
+) -> Result<bool, Error> {
     let repo = &scanned.repo;
     let error = |error| super::bring::disk_error("cannot clean up the folder of a model")(error);
     let Some(_alone) = usage::try_alone(&repo.ours()).map_err(error)? else { return Ok(false) };
     if blob_lock::any_held(repo)
-        || without_times(Scanned::of(repo.clone())) != without_times(scanned.clone())
+        || without_uses(Scanned::of(repo.clone())) != without_uses(scanned.clone())
     {
         return Ok(false);
     }
-    plan(scanned, decision, gc);
+    plan(scanned, decision, gc, names_left);
     for &k in &decision.revisions {
         remove_revision(repo, &scanned.snapshots[k], &scanned.references).map_err(error)?;
     }
@@ -183,14 +202,14 @@ fn carry_out(scanned: &Scanned, decision: &Decision, gc: &mut Gc) -> Result<bool
     Ok(true)
 }
 
-/// When a file was last read is no change of it.
-fn without_times(mut scanned: Scanned) -> Scanned {
+/// When a file was last read is no change of it, nor is another name that was taken away with another model.
+fn without_uses(mut scanned: Scanned) -> Scanned {
     let never = std::time::SystemTime::UNIX_EPOCH;
     scanned
         .blobs
         .values_mut()
         .chain(scanned.partials.values_mut())
-        .for_each(|stat| stat.used = never);
+        .for_each(|stat| (stat.used, stat.names) = (never, 1));
     scanned.snapshots.iter_mut().for_each(|snapshot| snapshot.written = never);
     scanned
 }

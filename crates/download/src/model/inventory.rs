@@ -1,6 +1,6 @@
 //! What lies in a cache. Blocks for some system calls per file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -25,6 +25,8 @@ pub struct CachedModel {
     pub revisions: Vec<CachedRevision>,
     /// Bytes of its blobs, each counted once.
     pub bytes: u64,
+    /// Bytes of these that a model before it in the list has, too.
+    pub shared_bytes: u64,
 }
 
 /// A snapshot of a model.
@@ -52,11 +54,15 @@ pub struct CachedRevision {
 pub fn list(cache: &Cache) -> Vec<CachedModel> {
     let names = disk::names(cache.root());
     let ids = names.iter().filter_map(|name| RepoId::of_folder(name.to_str()?));
-    ids.map(|repo| model(cache, repo)).collect()
+    let mut seen = HashSet::new();
+    ids.map(|repo| model(cache, repo, &mut seen)).collect()
 }
 
-fn model(cache: &Cache, repo: RepoId) -> CachedModel {
+/// `seen` are the inodes of the models before it.
+fn model(cache: &Cache, repo: RepoId, seen: &mut HashSet<u64>) -> CachedModel {
     let scanned = Scanned::of(cache.repo(&repo));
+    let shared = scanned.blobs.values().filter(|stat| !seen.insert(stat.inode));
+    let shared_bytes = shared.map(|stat| stat.bytes).sum();
     let bytes = scanned.blobs.values().map(|stat| stat.bytes).sum();
     let revision = |snapshot: &Snapshot| {
         let commit: Commit = snapshot.name.parse().ok()?;
@@ -76,7 +82,7 @@ fn model(cache: &Cache, repo: RepoId) -> CachedModel {
         })
     };
     let revisions = scanned.snapshots.iter().filter_map(revision).collect();
-    CachedModel { folder: scanned.repo.folder(), repo, revisions, bytes }
+    CachedModel { folder: scanned.repo.folder(), repo, revisions, bytes, shared_bytes }
 }
 
 /// All that a repository has in a cache.

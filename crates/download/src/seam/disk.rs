@@ -16,6 +16,8 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Stat {
     pub(crate) bytes: u64,
     pub(crate) inode: u64,
+    /// How many names it has.
+    pub(crate) names: u64,
     /// Nanoseconds since 1970.
     pub(crate) modified_ns: i64,
     pub(crate) is_folder: bool,
@@ -37,6 +39,7 @@ impl Stat {
         Self {
             bytes: metadata.len(),
             inode: metadata.ino(),
+            names: metadata.nlink(),
             modified_ns: metadata
                 .mtime()
                 .saturating_mul(1_000_000_000)

@@ -137,6 +137,25 @@ fn a_model_that_is_not_used_is_taken_away_whole() {
     assert_eq!(0, shelf.ensure("org/a").unwrap().unchanged, "and can be had again");
 }
 
+/// Two models have the same weights, once on the disk.
+#[test]
+fn bytes_that_another_model_keeps_are_not_free() {
+    let shelf = Shelf::new(vec![repo("org/a", 7), repo("org/b", 7)]);
+    shelf.ensure("org/a").unwrap();
+    shelf.ensure("org/b").unwrap();
+    let models = list(&shelf.cache());
+    assert_eq!((0, WEIGHTS), (models[0].shared_bytes, models[1].shared_bytes));
+    let snapshots = shelf.cache().repo(&"org/a".parse().unwrap()).snapshots();
+    std::fs::remove_dir_all(&snapshots).unwrap();
+    let small = models[0].bytes - WEIGHTS;
+    assert_eq!(small, collect(&shelf, &GcOptions { dry_run: true, ..NOTHING_SPARED }).freed_bytes);
+    let both = GcOptions { max_age: Some(Duration::ZERO), max_bytes: Some(0), ..NOTHING_SPARED };
+    let dry = collect(&shelf, &GcOptions { dry_run: true, ..both });
+    assert_eq!(WEIGHTS + 2 * small, dry.freed_bytes, "with the last name they are");
+    collect(&shelf, &both);
+    assert!(list(&shelf.cache()).is_empty());
+}
+
 /// Somebody brings a file of the model: with our sign, or with the lock of the hub's own library.
 #[test]
 fn what_is_in_use_is_left_alone() {

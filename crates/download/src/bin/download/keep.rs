@@ -108,7 +108,7 @@ pub(crate) fn list(list: &List) -> Result<u8, String> {
     for model in &models {
         line(model, &voice);
     }
-    let bytes = models.iter().map(|model| model.bytes).sum::<u64>();
+    let bytes = models.iter().map(|model| model.bytes - model.shared_bytes).sum::<u64>();
     let figures = (models.iter().flat_map(|m| &m.revisions).map(|r| r.files).sum(), bytes);
     voice.say(&format!(
         "{} models of {:.1} MB in {}",
