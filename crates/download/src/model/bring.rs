@@ -57,7 +57,7 @@ impl Visit {
     /// Brings a file.
     pub(crate) async fn bring(self: Arc<Self>, piece: Piece) -> Result<(), Error> {
         let path = piece.file.path.clone();
-        let object = format!("{}/{path}", self.name());
+        let object = format!("{}/{path}", self.source.name().trim_end_matches('/'));
         let done = match self.place.clone() {
             Place::Cache { repo, commit } => {
                 let digest = piece.file.digest.ok_or_else(|| {
@@ -82,13 +82,6 @@ impl Visit {
             (self.tell)(ModelEvent::File { path: path.to_string(), fetched });
         }
         Ok(())
-    }
-
-    fn name(&self) -> String {
-        match &self.source {
-            ModelSource::Hub { repo, .. } => repo.to_string(),
-            ModelSource::Web { url, .. } => url.origin().ascii_serialization(),
-        }
     }
 
     async fn to_cache(

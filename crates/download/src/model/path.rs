@@ -41,6 +41,8 @@ pub enum NameFault {
     Device,
     /// It is like the names of transfers under way.
     Reserved,
+    /// It is listed twice.
+    Twice,
     /// Only upper and lower case tell it from another, and not on all systems.
     CaseClash,
     /// It is both a file and the folder of another.
@@ -60,6 +62,7 @@ impl NameFault {
             Self::TrailingDot => "has a part that ends with a dot or a space",
             Self::Device => "is a device to some systems",
             Self::Reserved => "is like the name of a transfer",
+            Self::Twice => "is listed twice",
             Self::CaseClash => "differs from another by case alone",
             Self::FileAndFolder => "is the folder of another",
         }
@@ -206,6 +209,7 @@ pub fn check_together<'a>(names: impl Iterator<Item = &'a FilePath>) -> Result<(
         match taken.insert(lower, Some(name)) {
             None => {}
             Some(None) => return error(NameFault::FileAndFolder),
+            Some(Some(other)) if other == name => return error(NameFault::Twice),
             Some(Some(_)) => return error(NameFault::CaseClash),
         }
     }
@@ -297,7 +301,7 @@ mod tests {
     #[test]
     fn names_in_each_others_way_are_refused() {
         assert_eq!(Some(NameFault::CaseClash), together(&["a/B", "A/b"]));
-        assert_eq!(Some(NameFault::CaseClash), together(&["a", "a"]));
+        assert_eq!(Some(NameFault::Twice), together(&["a", "a"]));
         assert_eq!(Some(NameFault::CaseClash), together(&["Ä", "ä"]));
         assert_eq!(Some(NameFault::FileAndFolder), together(&["a", "a/b"]));
         assert_eq!(Some(NameFault::FileAndFolder), together(&["A/b", "a"]));

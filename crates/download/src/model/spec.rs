@@ -63,6 +63,18 @@ pub struct Pinned {
     pub files: Vec<Entry>,
 }
 
+impl ModelSource {
+    /// What its files are named beneath: the repository, or the address without its query.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Hub { repo, .. } => repo.to_string(),
+            Self::Web { url, .. } => {
+                format!("{}{}", url.origin().ascii_serialization(), url.path())
+            }
+        }
+    }
+}
+
 impl ModelSpec {
     /// All of a repository's files that are worth having, in the cache.
     #[must_use]
@@ -76,13 +88,10 @@ impl ModelSpec {
     #[must_use]
     pub fn name(&self) -> String {
         match &self.source {
-            ModelSource::Hub { repo, revision, .. } if *revision == Revision::default() => {
-                repo.to_string()
+            ModelSource::Hub { revision, .. } if *revision != Revision::default() => {
+                format!("{}@{revision}", self.source.name())
             }
-            ModelSource::Hub { repo, revision, .. } => format!("{repo}@{revision}"),
-            ModelSource::Web { url, .. } => {
-                format!("{}{}", url.origin().ascii_serialization(), url.path())
-            }
+            source => source.name(),
         }
     }
 

@@ -401,6 +401,10 @@ fn files_of_a_web_server_come_into_a_folder() {
     shelf.reset();
     assert_eq!(2, shelf.ensure_spec(&spec).unwrap().unchanged);
     assert_eq!(0, shelf.requests());
+    let url: download::Url = format!("{}/some/folder/?key=hush", shelf.hub.url()).parse().unwrap();
+    let source = ModelSource::Web { url, files: vec![entry("none.json", 0)] };
+    let error = shelf.ensure_spec(&ModelSpec { source, ..spec }).unwrap_err();
+    assert_eq!(format!("{}/some/folder/none.json", shelf.hub.url()), error.object());
 }
 
 #[test]
