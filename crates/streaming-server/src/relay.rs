@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use pool::http::{Client, ClientOptions};
 
-pub(crate) use self::ask::{Begun, Incoming};
+pub(crate) use self::ask::{Begun, Incoming, REPLY_BYTES_MAX, Whole};
 pub(crate) use self::forward::Forward;
 pub(crate) use self::frames::Frames;
 pub(crate) use self::upstream::{Load, Upstream};

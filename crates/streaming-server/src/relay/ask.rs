@@ -15,7 +15,7 @@ use crate::wire::ApiError;
 /// How many upstreams are asked for one request at most.
 const ATTEMPTS_MAX: usize = 3;
 /// The largest reply that is not a stream, in bytes: a hundred choices of a hundred thousand tokens.
-const REPLY_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const REPLY_BYTES_MAX: u64 = 64 << 20;
 /// By so much the reservation of a reply grows.
 const STEP_BYTES: u64 = 64 << 10;
 

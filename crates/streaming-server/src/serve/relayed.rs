@@ -23,10 +23,13 @@ use crate::arena::Id;
 use crate::body::{Body, RelayBody};
 use crate::handover::{Failure, Outlet, Stream};
 use crate::metrics::Phase;
-use crate::relay::{Begun, Forward, Load, Relay};
+use crate::relay::{Begun, Forward, Load, REPLY_BYTES_MAX, Relay, Whole};
 use crate::render::error_of;
 use crate::wire::{ApiError, Glance};
 
+/// A reply that says it took more is believed so much: the largest has no more bytes. A sum that wraps
+/// would turn counters back.
+const REPLY_TOKENS_MAX: u64 = REPLY_BYTES_MAX;
 /// No runner has this number: nobody takes a relayed stream for one of a runner that hangs.
 const EPOCH: u64 = u64::MAX;
 
@@ -78,8 +81,7 @@ pub(super) async fn relay(
     };
     match begun.inspect_err(|_| relayed.note_failure())? {
         Begun::Whole(whole) => {
-            relayed.note(used_tokens(&whole.body).unwrap_or(cost.tokens_max));
-            relayed.end();
+            relayed.end_whole(&whole, cost.tokens_max);
             let mut reply = Response::new(Body::whole(whole.body));
             (*reply.status_mut(), *reply.headers_mut()) = (whole.status, whole.headers);
             Ok(reply)
@@ -214,6 +216,16 @@ impl Relayed {
         now_ns
     }
 
+    /// Its reply came as a whole. One that is no success took none of the tokens that were set aside.
+    fn end_whole(&mut self, whole: &Whole, tokens_max: u64) {
+        if !whole.status.is_success() {
+            return self.note_failure();
+        }
+        let tokens = used_tokens(&whole.body).unwrap_or(tokens_max);
+        self.note(tokens.min(REPLY_TOKENS_MAX));
+        self.end();
+    }
+
     /// It came to its end.
     pub(crate) fn end(&mut self) {
         let now_ns = self.core.clock.now_ns();
@@ -233,7 +245,7 @@ impl Relayed {
         }
     }
 
-    /// It was ended before its end, and its client is told.
+    /// It was refused, or ended before its end, and its client is told.
     pub(crate) fn note_failure(&mut self) {
         self.core.metrics.finished_error.add(1);
         self.visit.end();

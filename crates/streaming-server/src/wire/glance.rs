@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::ApiError;
 use super::check::{field_error, is_object};
+use super::{ApiError, CHOICES_MAX};
 
 /// How many tokens are counted for a request that does not say how many it wants.
 const TOKENS_ASSUMED: u64 = 256;
@@ -46,16 +46,22 @@ impl Glance {
             serde_path_to_error::deserialize(&mut json).map_err(|error| field_error(&error))?;
         let end = json.end();
         end.map_err(|error| ApiError::malformed(format!("the body is no JSON: {error}")))?;
-        let asked = fields.max_completion_tokens.or(fields.max_tokens).unwrap_or(TOKENS_ASSUMED);
+        let told = fields.max_completion_tokens.or(fields.max_tokens);
+        let asked = told.unwrap_or(TOKENS_ASSUMED.min(tokens_max));
         if tokens_max < asked {
             let message = format!("`max_tokens` is {asked}, at most {tokens_max}");
             return Err(ApiError::invalid("max_tokens", message));
+        }
+        let n = fields.n.unwrap_or(1);
+        if !(1..=CHOICES_MAX as u64).contains(&n) {
+            let message = format!("`n` is {n}, from 1 to {CHOICES_MAX}");
+            return Err(ApiError::invalid("n", message));
         }
         Ok(Self {
             model: fields.model,
             stream: fields.stream.unwrap_or(false),
             prompt_tokens: body.len() as u64 / BYTES_PER_TOKEN,
-            tokens_max: asked.saturating_mul(fields.n.unwrap_or(1)),
+            tokens_max: asked.saturating_mul(n),
             priority: fields.priority.unwrap_or(0).clamp(0, 255) as u8,
         })
     }
@@ -75,7 +81,9 @@ mod tests {
             (glance.model, glance.stream, glance.tokens_max)
         );
         assert_eq!(body.len() as u64 / 4, glance.prompt_tokens);
-        assert_eq!(TOKENS_ASSUMED, Glance::at(b"{}", 1000).unwrap().tokens_max);
+        for (most, assumed) in [(1000, TOKENS_ASSUMED), (100, 100)] {
+            assert_eq!(assumed, Glance::at(b"{}", most).unwrap().tokens_max);
+        }
     }
 
     #[test]
@@ -83,6 +91,9 @@ mod tests {
         for (body, param) in [
             (&br#"{"max_tokens":101}"#[..], Some("max_tokens")),
             (br#"{"max_tokens":-1}"#, Some("max_tokens")),
+            (br#"{"n":129}"#, Some("n")),
+            (br#"{"n":18446744073709551615}"#, Some("n")),
+            (br#"{"n":0}"#, Some("n")),
             (br#"{"stream":"yes"}"#, Some("stream")),
             (br#"{"model":7}"#, Some("model")),
             (b"[]", None),

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use streaming_server::Options;
 
 use crate::helpers::{Reply, Served, request, serve_script, texts};
-use crate::upstreams::{STREAM_HEAD, Upstream, chunk, relay, relay_to, stream};
+use crate::upstreams::{STREAM_HEAD, Upstream, chunk, relay, relay_to, stream, whole};
 
 const BODY: &str = r#"{"model":"m","prompt":"a","max_tokens":4,"stream":true,"odd":[1,{}]}"#;
 const WHOLE: &str = r#"{"model":"m","prompt":"a","max_tokens":4}"#;
@@ -58,11 +58,7 @@ fn replies_that_are_no_streams_are_passed_on_as_they_are() {
     for (status, body) in
         [("200 OK", r#"{"usage":{"completion_tokens":4}}"#), ("400 No", r#"{"error":{}}"#)]
     {
-        let length = body.len();
-        let reply = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-        );
-        let upstream = Upstream::says(reply);
+        let upstream = Upstream::says(whole(status, "", body));
         let served = relay(Options::default(), &[&upstream]);
         let reply = post(&served, WHOLE, "");
         assert_eq!(
@@ -99,6 +95,35 @@ fn keys_of_ours_are_not_passed_on() {
     assert!(seen.len() == 1 && !seen[0].contains("sekret"));
     let large = BODY.replace(":4,", ":1000,");
     assert_eq!(429, post(&served, &large, "Authorization: Bearer sekret\r\n").status);
+}
+
+#[test]
+fn what_an_upstream_refuses_takes_no_tokens() {
+    for status in ["400 No", "429 Slow", "503 Full", "302 Found"] {
+        let upstream = Upstream::says(whole(status, "", "{}"));
+        let keys = Some("a:k tokens=3000/h".parse().unwrap());
+        let served = relay(Options { keys, ..Options::default() }, &[&upstream]);
+        let large = BODY.replace(":4,", ":2000,");
+        for _ in 0..3 {
+            let reply = post(&served, &large, "Authorization: Bearer k\r\n");
+            assert_eq!(status[..3], reply.status.to_string());
+        }
+        let success = "vllm:request_success_total{model_name=\"\",finished_reason=";
+        let ended = ["stop", "error"].map(|why| served.metric(&format!("{success}\"{why}\"")));
+        assert_eq!(([0.0, 3.0], 0.0), (ended, served.metric("key_generation_tokens_total")));
+    }
+}
+
+#[test]
+fn a_figure_that_no_reply_can_have_turns_no_counter_back() {
+    let usage = format!(r#"{{"usage":{{"completion_tokens":{}}}}}"#, u64::MAX);
+    let upstream = Upstream::says(whole("200 OK", "", &usage));
+    let served = relay(Options::default(), &[&upstream]);
+    let count = || {
+        assert_eq!(200, post(&served, WHOLE, "").status);
+        served.metric("vllm:generation_tokens_total")
+    };
+    assert!(1.0 < count() && count() < count());
 }
 
 /// Everything that can go wrong before the first byte of a reply's body.

@@ -123,3 +123,12 @@ pub(crate) fn stream(events: &str, piece: usize) -> Vec<u8> {
     let chunks: Vec<u8> = events.as_bytes().chunks(piece).flat_map(chunk).collect();
     [STREAM_HEAD.as_bytes(), &chunks, b"0\r\n\r\n"].concat()
 }
+
+/// A whole reply that is no stream.
+pub(crate) fn whole(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+         {headers}\r\n{body}"
+    )
+}
