@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HOST, HeaderMap,
-    HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    HeaderName, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
@@ -23,6 +23,8 @@ const OF_CONNECTIONS: [HeaderName; 8] = [
 ];
 /// What the client here says itself; and a stream that is compressed has no events to be found.
 const OF_OURS: [HeaderName; 4] = [HOST, CONTENT_LENGTH, EXPECT, ACCEPT_ENCODING];
+/// Which pages may read replies is ours to say, to every browser that asks.
+const OF_ORIGINS: &str = "access-control-";
 
 /// A request that can be sent to any upstream, and again.
 #[derive(Debug)]
@@ -58,11 +60,14 @@ impl Forward {
     }
 }
 
-/// What is passed on of the head of a reply.
+/// What is passed on of the head of a reply. No cookie is: it would be a credential that browsers send of
+/// themselves, and to the other upstreams as well.
 pub(super) fn of_reply(mut headers: HeaderMap) -> HeaderMap {
     strip(&mut headers);
-    headers.remove(CONTENT_LENGTH);
-    headers.remove(DATE);
+    [CONTENT_LENGTH, DATE, SET_COOKIE].iter().for_each(|name| drop(headers.remove(name)));
+    let of_origins = headers.keys().filter(|name| name.as_str().starts_with(OF_ORIGINS));
+    let of_origins: Vec<HeaderName> = of_origins.cloned().collect();
+    of_origins.iter().for_each(|name| drop(headers.remove(name)));
     headers
 }
 
@@ -105,9 +110,23 @@ mod tests {
         };
         assert_eq!(["x-more"], names(true)[..]);
         assert_eq!(["authorization", "x-more"], names(false)[..]);
-        let mut reply = HeaderMap::new();
-        reply.insert(CONTENT_LENGTH, HeaderValue::from_static("7"));
-        reply.insert("retry-after", HeaderValue::from_static("7"));
-        assert_eq!(1, of_reply(reply).len());
+    }
+
+    #[test]
+    fn what_a_reply_says_of_its_connection_its_pages_or_cookies_stays_here() {
+        let names = [
+            "content-length",
+            "set-cookie",
+            "access-control-allow-origin",
+            "access-control-allow-credentials",
+            "access-control-allow-private-network",
+            "retry-after",
+            "vary",
+        ];
+        let field = |name: &&str| (name.parse().unwrap(), HeaderValue::from_static("7"));
+        let reply = of_reply(names.iter().map(field).collect());
+        let mut kept: Vec<_> = reply.keys().map(HeaderName::as_str).collect();
+        kept.sort_unstable();
+        assert_eq!(["retry-after", "vary"], kept[..]);
     }
 }

@@ -43,7 +43,10 @@ pub(super) async fn answer(
     let mut shared = HeaderMap::new();
     local.core.cors.allow(request.headers(), &mut shared);
     let reply = match entered {
-        Ok(Entered::Preflight(headers)) => Ok(preflight(headers)),
+        Ok(Entered::Preflight(headers)) => {
+            shared = headers;
+            Ok(preflight())
+        }
         Ok(Entered::Route(Route::Generate(api), tenant)) => {
             let caller = Caller { connection, tenant, number };
             match &local.core.source {
@@ -62,8 +65,12 @@ pub(super) async fn answer(
         Err(error) => Err(error),
     };
     let mut reply = reply.unwrap_or_else(|error| refusal(&error));
-    reply.headers_mut().extend(shared);
-    reply.headers_mut().insert(REQUEST_ID, id);
+    let headers = reply.headers_mut();
+    // Beside what an upstream says: its `Vary` is as true as ours.
+    for (name, value) in &shared {
+        headers.append(name, value.clone());
+    }
+    headers.insert(REQUEST_ID, id);
     Ok(reply)
 }
 
@@ -114,10 +121,9 @@ fn check_host(allowed: &[String], headers: &HeaderMap) -> Result<(), ApiError> {
     Err(ApiError::malformed("this server does not answer for this Host"))
 }
 
-fn preflight(headers: HeaderMap) -> Response<Body> {
+fn preflight() -> Response<Body> {
     let mut reply = Response::new(Body::whole(""));
     *reply.status_mut() = StatusCode::NO_CONTENT;
-    *reply.headers_mut() = headers;
     reply
 }
 

@@ -98,6 +98,23 @@ fn keys_of_ours_are_not_passed_on() {
 }
 
 #[test]
+fn which_pages_may_read_a_reply_is_not_the_upstreams_to_say() {
+    let theirs = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Credentials: true\r\n\
+                  Set-Cookie: a=b\r\nVary: Accept\r\n";
+    let upstream = Upstream::says(whole("200 OK", theirs, "{}"));
+    let cors_origins = vec!["https://good.test".to_owned()];
+    let served = relay(Options { cors_origins, ..Options::default() }, &[&upstream]);
+    let [evil, good] = ["evil", "good"]
+        .map(|page| post(&served, WHOLE, &format!("Origin: https://{page}.test\r\n")));
+    for reply in [&evil, &good] {
+        assert!(!reply.head.contains("credentials") && !reply.head.contains("set-cookie"));
+        assert!(reply.has("vary: accept") && reply.has("vary: origin"), "{}", reply.head);
+    }
+    assert!(!evil.head.contains("access-control-"), "{}", evil.head);
+    assert!(good.has("access-control-allow-origin: https://good.test"), "{}", good.head);
+}
+
+#[test]
 fn what_an_upstream_refuses_takes_no_tokens() {
     for status in ["400 No", "429 Slow", "503 Full", "302 Found"] {
         let upstream = Upstream::says(whole(status, "", "{}"));
