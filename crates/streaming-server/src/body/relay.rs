@@ -4,14 +4,21 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use hyper::body::Body as _;
+use tokio::time::timeout;
 
 use crate::relay::{Frames, Incoming};
 use crate::render::error_of;
 use crate::serve::{Connection, Relayed};
 use crate::wire::ApiError;
+
+/// How long the end of the chunks may take after `[DONE]`; as a rule it is under way by then. A connection
+/// on which it takes longer is closed.
+const END_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The events of one request.
 #[derive(Debug)]
@@ -69,7 +76,7 @@ impl RelayBody {
                 }
                 None if self.frames.is_whole() => {
                     self.upstream = None;
-                    self.relayed.end();
+                    self.end();
                 }
                 Some(Err(_)) | None => self.break_off(),
             }
@@ -81,8 +88,19 @@ impl RelayBody {
         let read = self.frames.read(data, &mut self.ready);
         let emitted_ns = self.relayed.note(self.frames.take_events());
         self.connection.note_emitted(emitted_ns);
-        if read.is_err() {
+        if self.frames.is_over() {
+            self.end();
+        } else if read.is_err() {
             self.break_off();
+        }
+    }
+
+    /// All events have come. A client does not wait for what its upstream does next; the connection does,
+    /// so as to serve again.
+    fn end(&mut self) {
+        self.relayed.end();
+        if let Some(rest) = self.upstream.take().filter(|rest| !rest.is_end_stream()) {
+            tokio::spawn(timeout(END_TIMEOUT, read_out(rest)));
         }
     }
 
@@ -103,4 +121,9 @@ impl RelayBody {
         };
         self.ready.push_back(event.into());
     }
+}
+
+/// Reads to the end, and keeps nothing.
+async fn read_out(mut rest: Incoming) {
+    while let Some(Ok(_)) = rest.frame().await {}
 }

@@ -72,6 +72,11 @@ impl Frames {
         std::mem::take(&mut self.events)
     }
 
+    /// Whether `[DONE]` has come: nobody reads what follows.
+    pub(crate) fn is_over(&self) -> bool {
+        self.done
+    }
+
     /// Whether the stream came to its end: by `[DONE]`, or, where there are lines, after a whole one.
     pub(crate) fn is_whole(&self) -> bool {
         self.tail.is_empty() && (self.done || self.lines)

@@ -1,6 +1,8 @@
 //! The relay: what it passes on, and what becomes of upstreams that fail.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
 
 use streaming_server::Options;
 
@@ -226,6 +228,50 @@ fn what_fails_after_the_first_byte_is_told_by_an_error_event() {
         assert_eq!(1.0, failures(&served, "upstream_failures_total"), "{name}");
         assert_eq!(0.0, failures(&served, "upstream_retries_total"), "{name}");
     }
+}
+
+#[test]
+fn after_the_last_event_nothing_is_told_or_waited_for() {
+    let head = STREAM_HEAD.as_bytes();
+    for (rest, name) in [
+        (&b""[..], "closes without the last chunk"),
+        (b"zz\r\ngarbage", "garbage for a chunk"),
+        (&chunk(b"data: {\"half")[..], "half an event"),
+    ] {
+        for holds in [false, true] {
+            let reply = [head, &chunk(EVENTS.as_bytes()), rest].concat();
+            let upstream = Upstream::new(move |stream, _| {
+                stream.write_all(&reply).unwrap();
+                if holds {
+                    let _ = stream.read(&mut [0; 16]);
+                }
+            });
+            let served = relay(Options::default(), &[&upstream]);
+            assert_eq!(EVENTS, post(&served, BODY, "").text(), "{name}");
+            let error = r#"vllm:request_success_total{model_name="",finished_reason="error""#;
+            let failed = (failures(&served, "upstream_failures_total"), served.metric(error));
+            assert_eq!((0.0, 0.0), failed, "{name}");
+        }
+    }
+}
+
+/// The end of the chunks may come after the last event, in a write of its own.
+#[test]
+fn a_connection_whose_stream_has_ended_serves_again() {
+    let ports = Arc::new(Mutex::new(HashSet::new()));
+    let upstream = Upstream::keeps({
+        let ports = Arc::clone(&ports);
+        move |stream, _| {
+            stream.write_all(STREAM_HEAD.as_bytes()).unwrap();
+            stream.write_all(&chunk(EVENTS.as_bytes())).unwrap();
+            stream.write_all(b"0\r\n\r\n").unwrap();
+            ports.lock().unwrap().insert(stream.peer_addr().unwrap().port());
+        }
+    });
+    let served = relay(Options::default(), &[&upstream]);
+    // Now and then the next request may be quicker than the end of the one before it.
+    (0..50).for_each(|_| assert_eq!(EVENTS, post(&served, BODY, "").text()));
+    assert!(ports.lock().unwrap().len() < 50);
 }
 
 #[test]

@@ -66,12 +66,16 @@ impl Upstream {
         })
     }
 
+    /// Plays to every request of each connection.
+    pub(crate) fn keeps(play: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static) -> Self {
+        Self::start(play, true)
+    }
+
     /// Says the same to everybody, and keeps its connections: whoever closes without a word may do so while
     /// the next request is under way, which fails then.
     pub(crate) fn says_on(reply: impl Into<Vec<u8>>) -> Self {
         let reply = reply.into();
-        let play = move |stream: &mut TcpStream, _: &str| drop(stream.write_all(&reply));
-        Self::start(play, true)
+        Self::keeps(move |stream, _| drop(stream.write_all(&reply)))
     }
 
     pub(crate) fn seen(&self) -> Vec<String> {
