@@ -180,6 +180,22 @@ mod tests {
     }
 
     #[test]
+    fn after_a_trial_that_is_refused_or_given_up_the_next_request_is_sent() {
+        let at = Duration::from_secs;
+        for is_refused in [true, false] {
+            let upstream = Arc::new(Upstream::at("http://a").unwrap());
+            (0..5).for_each(|_| upstream.fail(at(0)));
+            let trial = Load::begin(&upstream, at(1));
+            assert!(!upstream.admits(at(2)));
+            if is_refused {
+                upstream.refuse();
+            }
+            drop(trial);
+            assert!(upstream.admits(at(2)));
+        }
+    }
+
+    #[test]
     fn what_is_no_upstream_is_told() {
         for url in ["", "a", "ftp://a", "http://u:p@a", "http://a?x=y", "http://a b"] {
             let told = Upstream::at(url).unwrap_err();

@@ -1,6 +1,5 @@
 //! From a request to the first bytes of its reply, by one upstream or another.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use memory::{Budget, Reservation};
 
-use super::{Forward, Load, Relay, forward};
+use super::{Forward, Load, Relay, Upstream, forward};
 use crate::wire::ApiError;
 
 /// How many upstreams are asked for one request at most.
@@ -51,7 +50,6 @@ pub(crate) enum Begun {
         headers: HeaderMap,
         first: Bytes,
         rest: Incoming,
-        load: Load,
     },
 }
 
@@ -66,7 +64,8 @@ enum Failed {
 }
 
 impl Relay {
-    /// Asks upstreams until one begins to answer.
+    /// Asks upstreams until one begins to answer; it has its load until that is dropped. One that refuses has
+    /// none.
     ///
     /// # Errors
     ///
@@ -75,7 +74,11 @@ impl Relay {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection to the upstream, which thereby knows.
-    pub(crate) async fn ask(&self, forward: &Forward, held: &Budget) -> Result<Begun, ApiError> {
+    pub(crate) async fn ask(
+        &self,
+        forward: &Forward,
+        held: &Budget,
+    ) -> Result<(Begun, Option<Load>), ApiError> {
         let mut tried = Vec::with_capacity(ATTEMPTS_MAX);
         let mut refused = None;
         while tried.len() < ATTEMPTS_MAX {
@@ -87,14 +90,14 @@ impl Relay {
                 self.retries.add(1);
             }
             tried.push(at);
-            let upstream = Arc::clone(load.upstream());
-            match self.attempt(load, forward, held).await {
+            let upstream = load.upstream();
+            match self.attempt(upstream, forward, held).await {
                 Ok(begun) => {
                     upstream.succeed();
-                    return Ok(begun);
+                    return Ok((begun, Some(load)));
                 }
                 Err(Failed::Refused(whole)) => {
-                    upstream.refused.add(1);
+                    upstream.refuse();
                     refused = Some(whole);
                 }
                 Err(Failed::Broken) => upstream.fail(self.now()),
@@ -102,14 +105,20 @@ impl Relay {
             }
         }
         match refused {
-            Some(whole) => Ok(Begun::Whole(whole)),
+            Some(whole) => Ok((Begun::Whole(whole), None)),
             None if tried.is_empty() => Err(ApiError::no_upstream(Duration::from_secs(1))),
             None => Err(ApiError::bad_gateway()),
         }
     }
 
-    async fn attempt(&self, load: Load, forward: &Forward, held: &Budget) -> Result<Begun, Failed> {
-        let uri = load.upstream().uri(&forward.path);
+    async fn attempt(
+        &self,
+        upstream: &Upstream,
+        forward: &Forward,
+        held: &Budget,
+    ) -> Result<Begun, Failed> {
+        upstream.asked.add(1);
+        let uri = upstream.uri(&forward.path);
         let reply = self.client.send(forward.request(uri)).await.map_err(|_| Failed::Broken)?;
         let (head, body) = reply.into_parts();
         let status = head.status;
@@ -120,7 +129,7 @@ impl Relay {
         let headers = forward::of_reply(head.headers);
         if is_stream {
             let (first, rest) = first(body).await?;
-            return Ok(Begun::Stream { headers, first, rest, load });
+            return Ok(Begun::Stream { headers, first, rest });
         }
         let whole = Whole { status, headers, body: read_all(body, held).await? };
         let is_refusal =

@@ -7,7 +7,7 @@ const FAILURES_MAX: u32 = 5;
 /// How long it is left alone first, and at most; each time twice as long.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// A trial of which nothing was heard for so long is forgotten: its client has gone.
+/// A trial of which nothing was heard for so long is no longer waited for: another request tries.
 const TRIAL_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,16 @@ impl Breaker {
     pub(super) fn send(&mut self, now: Duration) {
         if let State::Open { pause, .. } | State::Trial { pause, .. } = self.0 {
             self.0 = State::Trial { since: now, pause };
+        }
+    }
+
+    /// The request that was sent then is over. If it was the one that tries, and nothing is known of it,
+    /// the next one does: its client has gone, or there was no room for the answer.
+    pub(super) fn leave(&mut self, sent: Duration) {
+        if let State::Trial { since, pause } = self.0
+            && since == sent
+        {
+            self.0 = State::Open { until: since, pause };
         }
     }
 
@@ -118,5 +128,11 @@ mod tests {
         }
         breaker.send(now);
         assert!(breaker.admits(now + TRIAL_MAX));
+        breaker.leave(SECOND);
+        assert!(!breaker.admits(now));
+        breaker.leave(now);
+        assert!(breaker.admits(now));
+        breaker.send(now);
+        assert!(!breaker.fail(now) && !breaker.admits(now + SECOND * 29));
     }
 }

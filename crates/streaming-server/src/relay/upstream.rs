@@ -96,6 +96,12 @@ impl Upstream {
         self.breaker.lock().succeed();
     }
 
+    /// It has too much to do. That it says so is an answer as it should be.
+    pub(super) fn refuse(&self) {
+        self.refused.add(1);
+        self.succeed();
+    }
+
     /// It failed.
     pub(crate) fn fail(&self, now: Duration) {
         self.failed.add(1);
@@ -132,14 +138,14 @@ impl Upstream {
 #[derive(Debug)]
 pub(crate) struct Load {
     upstream: Arc<Upstream>,
+    sent: Duration,
 }
 
 impl Load {
     pub(super) fn begin(upstream: &Arc<Upstream>, now: Duration) -> Self {
         upstream.in_flight.fetch_add(1, Ordering::Relaxed);
-        upstream.asked.add(1);
         upstream.breaker.lock().send(now);
-        Self { upstream: Arc::clone(upstream) }
+        Self { upstream: Arc::clone(upstream), sent: now }
     }
 
     pub(crate) fn upstream(&self) -> &Arc<Upstream> {
@@ -150,5 +156,6 @@ impl Load {
 impl Drop for Load {
     fn drop(&mut self) {
         self.upstream.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.upstream.breaker.lock().leave(self.sent);
     }
 }

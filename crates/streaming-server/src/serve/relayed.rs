@@ -79,17 +79,18 @@ pub(super) async fn relay(
         begun = relay.ask(&forward, &core.held) => begun,
         failure = relayed.failure() => Err(error_of(failure)),
     };
-    match begun.inspect_err(|_| relayed.note_failure())? {
+    let (begun, load) = begun.inspect_err(|_| relayed.note_failure())?;
+    relayed.load = load;
+    match begun {
         Begun::Whole(whole) => {
             relayed.end_whole(&whole, cost.tokens_max);
             let mut reply = Response::new(Body::whole(whole.body));
             (*reply.status_mut(), *reply.headers_mut()) = (whole.status, whole.headers);
             Ok(reply)
         }
-        Begun::Stream { headers, first, rest, load } => {
+        Begun::Stream { headers, first, rest } => {
             let lines =
                 headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"app"));
-            relayed.load = Some(load);
             let body = RelayBody::new(relayed, first, rest, lines, connection);
             let mut reply = Response::new(Body::Relay(Box::new(body)));
             *reply.headers_mut() = headers;
@@ -105,7 +106,7 @@ pub(super) async fn pass(
     parts: &Parts,
 ) -> Result<Response<Body>, ApiError> {
     let forward = Forward::new(parts, Bytes::new(), false, core.tenants.have_keys());
-    match relay.ask(&forward, &core.held).await? {
+    match relay.ask(&forward, &core.held).await?.0 {
         Begun::Whole(whole) => {
             let mut reply = Response::new(Body::whole(whole.body));
             (*reply.status_mut(), *reply.headers_mut()) = (whole.status, whole.headers);

@@ -186,7 +186,7 @@ fn where_there_is_no_other_the_client_is_told() {
     let reply = post(&served, BODY, "");
     assert_eq!((429, "slow"), (reply.status, reply.text().as_str()));
     assert!(reply.has("retry-after: 7"));
-    assert_eq!(1, upstream.seen().len());
+    assert_eq!((1, 1.0), (upstream.seen().len(), failures(&served, "upstream_requests_total")));
 
     let upstream = Upstream::says("");
     let served = relay(Options::default(), &[&upstream]);

@@ -1,14 +1,16 @@
 //! Upstreams that stall, and upstreams of different speed. Nothing here is more exact than twice or half.
 
 use std::io::{Read, Write};
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use streaming_server::{Options, TestOptions, TestRunner};
 
-use crate::helpers::{Reply, request, serve};
-use crate::upstreams::{STREAM_HEAD, Upstream, chunk, relay, relay_to, stream};
+use crate::helpers::{LIMIT, Reply, request, serve};
+use crate::upstreams::{STREAM_HEAD, Upstream, chunk, relay, relay_to, stream, whole};
 
 const BODY: &str = r#"{"prompt":"a","max_tokens":20,"stream":true}"#;
+const BODY_WHOLE: &str = r#"{"prompt":"a","max_tokens":20}"#;
 const EVENTS: &str = "data: 1\n\ndata: [DONE]\n\n";
 
 fn quick() -> Options {
@@ -69,4 +71,41 @@ fn load_follows_speed() {
     let asked: Vec<f64> = asked.collect();
     let ratio = asked[0] / asked[1];
     assert!((1.5..6.0).contains(&ratio), "{asked:?}");
+}
+
+/// Five failures, a pause of a second, a trial that is refused or whose client goes: the next request is
+/// served, without a second pause.
+#[test]
+fn a_trial_that_is_refused_or_given_up_is_no_second_pause() {
+    for refuses in [true, false] {
+        let asked = AtomicUsize::new(0);
+        let upstream = Upstream::keeps(move |stream, _| {
+            let reply = match asked.fetch_add(1, Ordering::SeqCst) {
+                0..5 => whole("500 Oh", "", ""),
+                5 if refuses => whole("503 Full", "", ""),
+                5 => return drop(stream.read(&mut [0; 16])),
+                _ => whole("200 OK", "", "{}"),
+            };
+            stream.write_all(reply.as_bytes()).unwrap();
+        });
+        let served = relay(Options::default(), &[&upstream]);
+        let raw = request("/v1/completions", BODY_WHOLE, "Connection: close\r\n");
+        let ask = || Reply::parse(&served.send(&raw)).status;
+        assert_eq!([502, 502, 503], [ask(), ask(), ask()]);
+        let begun = Instant::now();
+        while upstream.seen().len() < 6 {
+            assert!(begun.elapsed() < LIMIT);
+            std::thread::sleep(Duration::from_millis(10));
+            let mut client = served.connect();
+            client.write_all(&raw).unwrap();
+            // Whoever tries and is not answered goes.
+            client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            let _ = client.read(&mut [0; 16]);
+        }
+        let begun = Instant::now();
+        while ask() != 200 {
+            assert!(begun.elapsed() < LIMIT / 2);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
