@@ -89,10 +89,18 @@ impl Relay {
         ];
         for (name, kind, help, figure) in figures {
             text.head(name, kind, help);
-            for upstream in &self.upstreams {
-                text.value(name, &format!("upstream=\"{}\"", upstream.name()), figure(upstream));
+            for (at, upstream) in self.upstreams.iter().enumerate() {
+                text.value(name, &format!("upstream=\"{}\"", self.name(at)), figure(upstream));
             }
         }
+    }
+
+    /// What metrics call an upstream: host and port, and `#2` for the second of these. Not its path, which
+    /// may hold what nobody should read.
+    fn name(&self, at: usize) -> String {
+        let authority = self.upstreams[at].authority();
+        let before = self.upstreams[..at].iter().filter(|one| one.authority() == authority).count();
+        if before == 0 { authority.to_owned() } else { format!("{authority}#{}", before + 1) }
     }
 
     fn now(&self) -> Duration {
@@ -193,6 +201,13 @@ mod tests {
             drop(trial);
             assert!(upstream.admits(at(2)));
         }
+    }
+
+    #[test]
+    fn upstreams_have_names_of_their_own() {
+        let relay = relay(&["http://a/p", "http://b", "http://a/q", "http://a/p"]);
+        let names: Vec<_> = (0..4).map(|at| relay.name(at)).collect();
+        assert_eq!(["a", "b", "a#2", "a#3"], names[..]);
     }
 
     #[test]

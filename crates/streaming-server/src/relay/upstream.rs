@@ -68,7 +68,7 @@ impl Upstream {
     }
 
     /// Host and port.
-    pub(super) fn name(&self) -> &str {
+    pub(super) fn authority(&self) -> &str {
         self.authority.as_str()
     }
 
