@@ -77,7 +77,8 @@ pub struct Options {
     /// Names that requests may have as their `Host`, without port; others are refused, which is what
     /// keeps pages out that made a name of theirs point here. Every one unless set.
     pub allowed_hosts: Vec<String>,
-    /// Whether requests may ask for faults (`x-fault`). Never unless set.
+    /// Whether requests may ask for faults (`x-fault`). Never unless set. A relay passes the field on, and
+    /// heeds it never.
     pub faults: bool,
 }
 

@@ -130,6 +130,14 @@ fn wrong_usage_is_64_and_help_has_examples() {
     let run = |args: &[&str]| Command::new(PROGRAM).args(args).output().unwrap();
     assert_eq!(Some(64), run(&["--interval", "soon"]).status.code());
     assert_eq!(Some(64), run(&["--no-such-option"]).status.code());
+    for (args, named) in [
+        (&["--upstream", "http://127.0.0.1:1"][..], "--runner upstream"),
+        (&["--runner=upstream", "--upstream=http://a", "--enable-faults"], "--runner test"),
+    ] {
+        let output = run(args);
+        assert!(String::from_utf8(output.stderr).unwrap().contains(named));
+        assert_eq!(Some(64), output.status.code());
+    }
     let help = run(&["--help"]);
     assert_eq!(Some(0), help.status.code());
     assert!(String::from_utf8(help.stdout).unwrap().contains("Examples:"));

@@ -4,7 +4,8 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, ValueEnum};
 use streaming_server::{Keys, KeysError, Options, Pace, RelayOptions, TestOptions};
 
 const EXAMPLES: &str = "\
@@ -111,12 +112,28 @@ pub(crate) struct Args {
     /// A name that requests may have as their Host; every one unless given
     #[arg(long, value_name = "H")]
     pub(crate) allowed_host: Vec<String>,
-    /// Heed the request header `x-fault`
+    /// Heed the request header `x-fault`; a relay passes it on to --upstream
     #[arg(long)]
     pub(crate) enable_faults: bool,
     /// Print events as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl Args {
+    /// Refuses options that would do nothing with this runner.
+    pub(crate) fn checked(self) -> Result<Self, clap::Error> {
+        let told = match self.runner {
+            RunnerKind::Test if !self.upstream.is_empty() => {
+                "--upstream needs --runner upstream: without it nothing is passed on"
+            }
+            RunnerKind::Upstream if self.enable_faults => {
+                "--enable-faults is for --runner test: a relay passes `x-fault` on, give it to the upstream"
+            }
+            RunnerKind::Test | RunnerKind::Upstream => return Ok(self),
+        };
+        Err(Self::command().error(ErrorKind::ArgumentConflict, told))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

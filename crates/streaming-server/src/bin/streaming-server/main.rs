@@ -26,7 +26,7 @@ const EVENT_INTERVAL: u32 = 32;
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let args = match Args::try_parse() {
+    let args = match Args::try_parse().and_then(Args::checked) {
         Ok(args) => args,
         Err(error) => {
             // Nothing is to be done about a closed terminal.
