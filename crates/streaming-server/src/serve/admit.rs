@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::StatusCode;
+
 use super::Core;
 use crate::admission::{Entry, Permit, Refusal};
 use crate::tenants::Tenant;
@@ -28,6 +30,16 @@ pub(super) fn take_request(core: &Core, tenant: &Tenant) -> Result<(), ApiError>
         tenant.refused.add(1);
         ApiError::rate_limited("requests", retry_at.wait().unwrap_or(NEVER_AGAIN))
     })
+}
+
+/// Counts a request that is refused before it waits: it is wrong, or there is no room for its body.
+pub(super) fn note_refused(core: &Core, error: &ApiError) {
+    let metrics = &core.metrics;
+    if error.status == StatusCode::SERVICE_UNAVAILABLE {
+        metrics.refused_overloaded.add(1);
+    } else {
+        metrics.refused_invalid.add(1);
+    }
 }
 
 /// Waits for a request's turn.

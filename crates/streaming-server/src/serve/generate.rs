@@ -11,7 +11,7 @@ use hyper::{Request, Response, StatusCode};
 use memory::Reservation;
 
 use super::accept::Local;
-use super::admit::{Cost, admit, take_request};
+use super::admit::{Cost, admit, note_refused, take_request};
 use super::generation::{Generation, Order, Visit};
 use super::{Connection, Core, collect, upload};
 use crate::body::{Body, FaultyBody, StreamBody};
@@ -55,9 +55,9 @@ pub(super) async fn generate(
     take_request(core, &tenant).inspect_err(|_| visit.end())?;
     let (parts, body) = request.into_parts();
     let prepared = prepare(core, api, &parts, body).await;
-    let (ask, model, held, fault) = prepared.inspect_err(|_| {
+    let (ask, model, held, fault) = prepared.inspect_err(|error| {
         visit.end();
-        core.metrics.refused_invalid.add(1);
+        note_refused(core, error);
     })?;
     let prompt_tokens = ask.prompts.iter().map(Prompt::tokens).sum();
     let tokens_max = ask.tokens_max.saturating_mul(ask.choices() as u64);

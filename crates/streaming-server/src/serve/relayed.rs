@@ -14,7 +14,7 @@ use memory::Reservation;
 use serde::Deserialize;
 
 use super::accept::Local;
-use super::admit::{Cost, admit, take_request};
+use super::admit::{Cost, admit, note_refused, take_request};
 use super::generate::{Caller, check_media_type};
 use super::generation::Visit;
 use super::{Core, upload};
@@ -68,9 +68,9 @@ pub(super) async fn relay(
     take_request(core, &tenant).inspect_err(|_| visit.end())?;
     let (parts, body) = request.into_parts();
     let prepared = prepare(core, &parts, body).await;
-    let (forward, cost, held) = prepared.inspect_err(|_| {
+    let (forward, cost, held) = prepared.inspect_err(|error| {
         visit.end();
-        core.metrics.refused_invalid.add(1);
+        note_refused(core, error);
     })?;
     let permit = admit(core, &tenant, cost).await.inspect_err(|_| visit.end())?;
     core.metrics.request_tokens_max.observe(cost.tokens_max);

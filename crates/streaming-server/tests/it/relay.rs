@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use streaming_server::Options;
 
-use crate::helpers::{Reply, Served, request, serve_script, texts};
+use crate::helpers::{Reply, Served, request, serve_script, serve_test_with, texts};
 use crate::upstreams::{STREAM_HEAD, Upstream, chunk, relay, relay_to, stream, whole};
 
 const BODY: &str = r#"{"model":"m","prompt":"a","max_tokens":4,"stream":true,"odd":[1,{}]}"#;
@@ -143,6 +143,20 @@ fn a_figure_that_no_reply_can_have_turns_no_counter_back() {
         served.metric("vllm:generation_tokens_total")
     };
     assert!(1.0 < count() && count() < count());
+}
+
+#[test]
+fn a_request_whose_body_has_no_room_is_counted_as_overload() {
+    let options = Options { held_bytes_max: 8, ..Options::default() };
+    let upstream = Upstream::says(stream(EVENTS, 1000));
+    for served in [relay(options.clone(), &[&upstream]), serve_test_with(options)] {
+        assert_eq!(503, post(&served, BODY, "").status);
+        let text = served.server.metrics();
+        for (reason, n) in [("overloaded", 1), ("invalid", 0)] {
+            let line = format!("reason=\"{reason}\",key_class=\"none\"}} {n}\n");
+            assert!(text.contains(&line), "{line}");
+        }
+    }
 }
 
 /// Everything that can go wrong before the first byte of a reply's body.
