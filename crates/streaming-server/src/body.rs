@@ -3,6 +3,7 @@
 mod faulty;
 mod frame;
 mod relay;
+mod reply;
 mod stream;
 
 use std::convert::Infallible;
@@ -16,6 +17,8 @@ use hyper::body::{Frame as HttpFrame, SizeHint};
 pub(crate) use self::faulty::FaultyBody;
 pub(crate) use self::frame::{Frame, FramePool};
 pub(crate) use self::relay::RelayBody;
+pub(crate) use self::reply::ReplyBody;
+use self::reply::take_piece;
 pub(crate) use self::stream::StreamBody;
 
 /// A connection is closed in the middle of a reply, on purpose.
@@ -39,7 +42,8 @@ impl From<Infallible> for Cut {
 /// The body of a reply.
 #[derive(Debug)]
 pub(crate) enum Body {
-    Whole(Option<Bytes>),
+    Whole(Bytes),
+    Reply(Box<ReplyBody>),
     Stream(Box<StreamBody>),
     Relay(Box<RelayBody>),
     Faulty(Box<FaultyBody>),
@@ -47,7 +51,7 @@ pub(crate) enum Body {
 
 impl Body {
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self::Whole(Some(bytes.into()))
+        Self::Whole(bytes.into())
     }
 }
 
@@ -90,7 +94,9 @@ impl hyper::body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<HttpFrame<Data>, Cut>>> {
         let data = match &mut *self {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Data::Bytes(bytes)))),
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Data::Bytes(take_piece(bytes))))),
+            Self::Reply(reply) => Poll::Ready(reply.next().map(|bytes| Ok(Data::Bytes(bytes)))),
             Self::Stream(stream) => {
                 stream.poll_next(cx).map(|frame| frame.map(|frame| Ok(Data::Frame(frame))))
             }
@@ -104,7 +110,8 @@ impl hyper::body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(bytes) => bytes.is_none(),
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Reply(reply) => reply.is_done(),
             Self::Stream(stream) => stream.is_done(),
             Self::Relay(relay) => relay.is_done(),
             Self::Faulty(faulty) => faulty.is_done(),
@@ -113,9 +120,8 @@ impl hyper::body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-            }
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Reply(reply) => SizeHint::with_exact(reply.left_bytes()),
             Self::Stream(_) | Self::Relay(_) | Self::Faulty(_) => SizeHint::default(),
         }
     }

@@ -7,10 +7,16 @@
 //! `id:`, `retry:` or `event:`; a comment is a block of its own; the last event is `data: [DONE]`.
 
 mod escape;
+mod pages;
 mod template;
+mod whole;
+
+use std::io::Write as _;
 
 pub(crate) use self::escape::{push_decimal, push_escaped};
 pub(crate) use self::template::{Api, Format, Shape, Template};
+use self::whole::push_chat_token;
+pub(crate) use self::whole::{Front, Whole};
 use crate::handover::{Failure, Piece};
 use crate::runner::FinishReason;
 use crate::seam::Clock;
@@ -24,8 +30,8 @@ const LOGPROB_MIN: f32 = -9999.0;
 struct Choice {
     /// Whether its first event was rendered.
     begun: bool,
-    /// Bytes of text so far.
-    text_bytes: u64,
+    /// Characters of text so far, where offsets are told.
+    characters: u64,
 }
 
 /// Renders the events of one stream.
@@ -86,7 +92,7 @@ impl Renderer {
             out.push(b'}');
         }
         self.template.close_event(out);
-        self.choices[number].text_bytes += text.len() as u64;
+        self.choices[number].characters += characters(text);
     }
 
     /// The last event of a choice.
@@ -130,7 +136,7 @@ impl Renderer {
             self.template.open(out, number);
             push_escaped(out, prompt.as_bytes());
             self.template.close_plain(out);
-            self.choices[number].text_bytes += prompt.len() as u64;
+            self.choices[number].characters += characters(prompt.as_bytes());
         }
     }
 
@@ -147,30 +153,48 @@ impl Renderer {
             out.extend_from_slice(b"null");
             return;
         }
-        let logprob = told_logprob(piece.logprob);
-        let chat = self.template.shape.api == Api::Chat;
-        let open: &[u8] = if chat { b"{\"content\":[{\"token\":\"" } else { b"{\"tokens\":[\"" };
-        out.extend_from_slice(open);
-        push_escaped(out, text);
-        if chat {
-            out.extend_from_slice(b"\",\"logprob\":");
-            out.extend_from_slice(format!("{logprob:?}").as_bytes());
-            out.extend_from_slice(b",\"bytes\":");
-            out.extend_from_slice(format!("{text:?}").replace(' ', "").as_bytes());
-            out.extend_from_slice(b",\"top_logprobs\":[]}]}");
+        if self.template.shape.api == Api::Chat {
+            out.extend_from_slice(b"{\"content\":[");
+            push_chat_token(out, text, piece.logprob);
         } else {
+            out.extend_from_slice(b"{\"tokens\":[\"");
+            push_escaped(out, text);
             out.extend_from_slice(b"\"],\"token_logprobs\":[");
-            out.extend_from_slice(format!("{logprob:?}").as_bytes());
+            push_logprob(out, piece.logprob);
             out.extend_from_slice(b"],\"top_logprobs\":null,\"text_offset\":[");
-            push_decimal(out, self.choices[number].text_bytes);
-            out.extend_from_slice(b"]}");
+            push_decimal(out, self.choices[number].characters);
         }
+        out.extend_from_slice(b"]}");
     }
 }
 
 /// A logarithm of a probability as JSON can hold it.
-pub(crate) fn told_logprob(logprob: f32) -> f32 {
+fn told_logprob(logprob: f32) -> f32 {
     if logprob.is_finite() { logprob.max(LOGPROB_MIN) } else { LOGPROB_MIN }
+}
+
+fn push_logprob(out: &mut Vec<u8>, logprob: f32) {
+    // Writing to memory cannot fail.
+    let _ = write!(out, "{:?}", told_logprob(logprob));
+}
+
+/// Writes bytes as a list of numbers.
+fn push_list(out: &mut Vec<u8>, bytes: &[u8]) {
+    let mut open = b'[';
+    for byte in bytes {
+        out.push(open);
+        push_decimal(out, u64::from(*byte));
+        open = b',';
+    }
+    if bytes.is_empty() {
+        out.push(open);
+    }
+    out.push(b']');
+}
+
+/// How many characters a text has: bytes that continue none.
+fn characters(text: &[u8]) -> u64 {
+    text.iter().filter(|byte| **byte & 0xC0 != 0x80).count() as u64
 }
 
 /// What a client is told about a stream that was ended from outside.

@@ -14,5 +14,5 @@ pub use self::check::{Ask, CHOICES_MAX, STOP_BYTES_MAX, STOPS_MAX};
 pub use self::error::ApiError;
 pub use self::fields::{Content, Prompt, Prompts, Strings};
 pub(crate) use self::glance::Glance;
-pub use self::reply::{ChatMessage, Choice, Model, Models, Reply, Usage};
+pub use self::reply::{Model, Models, Usage};
 pub use self::request::{GenerateRequest, Logprobs, Message, Part, StreamOptions};

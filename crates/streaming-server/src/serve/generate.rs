@@ -17,7 +17,7 @@ use super::{Connection, Core, collect, upload};
 use crate::body::{Body, FaultyBody, StreamBody};
 use crate::engine::Engine;
 use crate::fault::Fault;
-use crate::render::{Api, Format, Renderer, Shape, Template, error_of};
+use crate::render::{Api, Format, Renderer, Shape, Template, Whole, error_of};
 use crate::runner::Sequence;
 use crate::seam::unix_seconds;
 use crate::tenants::Tenant;
@@ -81,8 +81,9 @@ pub(super) async fn generate(
     };
     let mut generation = Generation::start(local, engine, number, order);
     if !streams {
-        let told = collect::Told { api, id, model: &model, logprobs: shape.logprobs, usage, echo };
-        return collect::collect(core, generation, told, choices).await;
+        let whole = Whole::new(api, shape.logprobs, choices, &echo);
+        let told = collect::Told { id, model: &model, usage };
+        return collect::collect(core, generation, told, whole).await;
     }
     if let Some(failure) = generation.first().await {
         generation.note_failure();

@@ -221,6 +221,36 @@ fn a_drain_that_takes_too_long_says_so_to_every_stream() {
     });
 }
 
+/// More than the kernel holds for a client that does not read.
+const LARGE: &[u8] = &[b'x'; 200_000];
+
+/// A server with a reply that is whole, and nobody reads it.
+fn serve_unread(options: Options) -> (Served, std::net::TcpStream) {
+    let (served, _) = serve_script(options, &[LARGE; 200], false);
+    let stream = served.open(r#"{"prompt":"a","max_tokens":200}"#);
+    let success = "vllm:request_success_total{model_name=\"test\",finished_reason=\"length\"}";
+    wait_until(|| served.metric(success) == 1.0);
+    (served, stream)
+}
+
+/// Its bytes were no longer counted when it was rendered, and a drain took it for sent.
+#[test]
+fn a_whole_reply_runs_until_it_was_sent() {
+    let (served, mut stream) = serve_unread(Options::default());
+    assert_eq!(1.0, served.metric("vllm:num_requests_running"));
+    let mut reply = vec![0; 200 * LARGE.len()];
+    stream.read_exact(&mut reply).unwrap();
+    wait_until(|| served.metric("vllm:num_requests_running") == 0.0);
+}
+
+#[test]
+fn a_drain_says_which_whole_replies_it_cuts() {
+    let drain_timeout = Duration::from_millis(50);
+    let (served, _stream) = serve_unread(Options { drain_timeout, ..Options::default() });
+    let ended = served.end();
+    assert_eq!((0, 1), (ended.finished, ended.cut));
+}
+
 /// Waits for what a server tells of itself.
 #[track_caller]
 fn wait_until(what: impl Fn() -> bool) {

@@ -119,6 +119,23 @@ fn a_reply_that_is_not_streamed_holds_the_same() {
     assert_eq!("chat.completion", reply["object"]);
 }
 
+/// A token's JSON is ten times its text.
+#[test]
+fn a_whole_reply_counts_what_its_json_takes() {
+    let options = Options { held_bytes_max: 1 << 20, ..Options::default() };
+    let (served, _) = serve_script(options, &[b"token"], true);
+    let body = |logprobs| {
+        let messages = r#"[{"role":"user","content":"x"}]"#;
+        format!(r#"{{"messages":{messages},"max_tokens":15000,"logprobs":{logprobs}}}"#)
+    };
+    let refused = served.post(CHAT, &body(true));
+    assert_eq!(
+        (503, json!("overloaded")),
+        (refused.status, refused.json()["error"]["type"].clone())
+    );
+    assert_eq!(200, served.post(CHAT, &body(false)).status);
+}
+
 #[test]
 fn lines_of_json_where_they_are_asked_for() {
     let served = serve_test();

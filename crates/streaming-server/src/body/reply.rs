@@ -1,0 +1,51 @@
+//! A reply that is there as a whole, sent as its client takes it.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use memory::Reservation;
+
+use super::frame::FRAME_BYTES;
+use crate::serve::Generation;
+
+/// The parts of a reply, and the place of its request: until the last of it is on its way, the request
+/// runs, and its bytes are held.
+#[derive(Debug)]
+pub(crate) struct ReplyBody {
+    parts: VecDeque<Bytes>,
+    left_bytes: u64,
+    _generation: Generation,
+    _held: Reservation,
+}
+
+impl ReplyBody {
+    /// A body of parts that are not empty.
+    pub(crate) fn new(parts: VecDeque<Bytes>, generation: Generation, held: Reservation) -> Self {
+        let left_bytes = parts.iter().map(|part| part.len() as u64).sum();
+        Self { parts, left_bytes, _generation: generation, _held: held }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    pub(crate) fn left_bytes(&self) -> u64 {
+        self.left_bytes
+    }
+
+    /// Takes up to a frame of it.
+    pub(crate) fn next(&mut self) -> Option<Bytes> {
+        let piece = take_piece(self.parts.front_mut()?);
+        if self.parts.front().is_some_and(Bytes::is_empty) {
+            self.parts.pop_front();
+        }
+        self.left_bytes -= piece.len() as u64;
+        Some(piece)
+    }
+}
+
+/// Takes up to a frame from the front: hyper copies each piece at once, and must not hold a second copy
+/// of everything.
+pub(super) fn take_piece(bytes: &mut Bytes) -> Bytes {
+    bytes.split_to(bytes.len().min(FRAME_BYTES))
+}
