@@ -8,9 +8,6 @@ use memory::Reservation;
 use super::Core;
 use crate::wire::ApiError;
 
-/// By so much the reservation of a body grows whose length is not known.
-const STEP_BYTES: u64 = 64 << 10;
-
 /// Reads a body, and what it holds of the budget.
 pub(super) async fn read(core: &Core, body: Incoming) -> Result<(Vec<u8>, Reservation), ApiError> {
     let timeout = core.options.body_timeout;
@@ -25,22 +22,28 @@ async fn read_all(core: &Core, mut body: Incoming) -> Result<(Vec<u8>, Reservati
     let bytes_max = core.options.body_bytes_max;
     let promised = body.size_hint().lower();
     check(promised, bytes_max)?;
-    let mut held = core.held.try_reserve(promised.max(1)).map_err(|_| full())?;
-    let mut bytes = Vec::new();
+    let mut held = core.held.try_reserve(0).map_err(|_| full())?;
+    let mut bytes: Vec<u8> = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ApiError::malformed("the body broke off"))?;
         let Ok(data) = frame.into_data() else { continue };
         let total = (bytes.len() + data.len()) as u64;
         check(total, bytes_max)?;
         if held.bytes() < total {
-            held.try_grow((total - held.bytes()).max(STEP_BYTES)).map_err(|_| full())?;
-        }
-        if bytes.is_empty() {
-            bytes.reserve_exact((promised as usize).max(data.len()));
+            let capacity = capacity(held.bytes(), total, promised);
+            held.try_grow(capacity - held.bytes()).map_err(|_| full())?;
+            bytes.reserve_exact(capacity as usize - bytes.len());
         }
         bytes.extend_from_slice(&data);
     }
     Ok((bytes, held))
+}
+
+/// What a body of so many bytes holds: at most twice what has come, whatever was promised.
+fn capacity(before: u64, total: u64, promised: u64) -> u64 {
+    let doubled = before.saturating_mul(2);
+    let doubled = if promised == 0 { doubled } else { doubled.min(promised) };
+    doubled.max(total)
 }
 
 fn check(bytes: u64, bytes_max: u64) -> Result<(), ApiError> {
@@ -53,4 +56,19 @@ fn check(bytes: u64, bytes_max: u64) -> Result<(), ApiError> {
 
 fn full() -> ApiError {
     ApiError::overloaded("there is no room for more bodies", super::generate::RETRY_AFTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_holds_at_most_twice_what_has_come() {
+        // What holds so much before, what has come, what was promised.
+        assert_eq!(9, capacity(0, 9, 9));
+        assert_eq!(1, capacity(0, 1, 8 << 20));
+        assert_eq!(200, capacity(100, 101, 8 << 20));
+        assert_eq!(150, capacity(100, 101, 150));
+        assert_eq!(200, capacity(100, 101, 0));
+    }
 }

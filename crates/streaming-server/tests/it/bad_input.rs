@@ -181,6 +181,24 @@ fn other_refusals_say_why() {
     assert_eq!(200, served.get("/health").status);
 }
 
+/// The promised length was reserved: a few heads kept all others out.
+#[test]
+fn bodies_that_are_promised_and_do_not_come_hold_nothing() {
+    let options = Options { held_bytes_max: 1 << 20, ..Options::default() };
+    let served = serve_test_with(options);
+    let head = "POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n{";
+    let promise = |_| {
+        let mut stream = served.connect();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let _promised: Vec<_> = (0..3).map(promise).collect();
+    assert_eq!(
+        200,
+        served.post(COMPLETIONS, r#"{"prompt":"a","max_tokens":1,"stream":true}"#).status
+    );
+}
+
 /// What is no HTTP has an answer, unless nothing came that could have one.
 #[test]
 fn what_is_no_http_is_refused() {
