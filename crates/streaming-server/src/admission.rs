@@ -313,8 +313,8 @@ impl State {
     /// Tells the controller what left since the last time, as one piece of each request that runs. Whole
     /// requests would tell it too late: they take seconds, and those that started together end together.
     fn tick(&mut self, tokens_total: u64, now: Duration) {
-        let left = self.pace.observe(tokens_total, now);
         let (in_flight, running) = (self.in_flight(), self.counts().0);
+        let left = self.pace.observe(tokens_total, 0 < in_flight, now);
         let Some(controller) = &mut self.controller else { return };
         if let Some((before, tokens)) = left {
             let (begun, finished) = (moment(before), moment(now));

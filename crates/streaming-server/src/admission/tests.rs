@@ -225,8 +225,8 @@ async fn a_class_goes_first_until_the_other_has_aged() {
 #[tokio::test(start_paused = true)]
 async fn what_waits_says_when_to_come_again() {
     let (door, _) = door(1, 0);
-    door.state.lock().pace.observe(0, Duration::ZERO);
-    door.state.lock().pace.observe(1000, Duration::from_secs(1));
+    door.state.lock().pace.observe(0, true, Duration::ZERO);
+    door.state.lock().pace.observe(1000, true, Duration::from_secs(1));
     door.state.lock().tokens.enter(0, 5000);
     let wait = door.state.lock().wait();
     assert!(Duration::from_secs(4) < wait && wait < Duration::from_secs(6), "{wait:?}");
