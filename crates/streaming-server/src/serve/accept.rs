@@ -11,6 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use tokio::task::JoinSet;
 
+use super::generate::RETRY_AFTER;
 use super::keeper::Keeper;
 use super::route::answer;
 use super::socket::Socket;
@@ -21,6 +22,7 @@ use crate::guard::HEAD_BYTES_MAX;
 use crate::handover::{Failure, Outlet, Steps};
 use crate::seam::{Listener, Stream};
 use crate::sync::Mutex;
+use crate::wire::ApiError;
 
 /// How long no connection is accepted when the system has no room for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -82,9 +84,12 @@ impl Acceptor {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             return;
         };
-        if self.local.core.options.connections_max <= self.tasks.len() {
-            self.local.core.metrics.refused_connection.add(1);
-            refuse(&stream);
+        // Those that have ended are gone for their clients already.
+        while self.tasks.try_join_next().is_some() {}
+        let core = &self.local.core;
+        if core.options.connections_max <= self.tasks.len() {
+            core.metrics.refused_connection.add(1);
+            refuse(core, &stream);
             return;
         }
         self.tasks.spawn(serve(Arc::clone(&self.local), stream));
@@ -125,10 +130,18 @@ impl Acceptor {
 }
 
 /// Says so before the connection is closed. Whoever does not read it sees a closed connection.
-fn refuse(stream: &Stream) {
-    let reply = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
-                  Content-Length: 0\r\n\r\n";
-    let _ = stream.try_write(reply);
+fn refuse(core: &Core, stream: &Stream) {
+    let error = ApiError::overloaded("there are too many connections; come later", RETRY_AFTER);
+    let (id, body) = (core.id_of(core.draw()), error.to_json());
+    let reply = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: {}\r\n\
+         Retry-After-Ms: {}\r\nX-Request-Id: {id}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        RETRY_AFTER.as_secs(),
+        RETRY_AFTER.as_millis(),
+        body.len()
+    );
+    let _ = stream.try_write(reply.as_bytes());
 }
 
 /// Serves one connection to its end.
