@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memory::Budget;
+use tokio::sync::Semaphore;
 
 use self::accept::Acceptor;
 pub(crate) use self::connection::Connection;
@@ -79,6 +80,8 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     /// Bodies of requests, and replies that are not streamed.
     pub(crate) held: Budget,
+    /// Turns at reading large bodies into fields.
+    pub(crate) parses: Arc<Semaphore>,
     /// The models' names, as sequences have them.
     pub(crate) models: Vec<Arc<str>>,
     /// What ids of this server's requests begin with.
@@ -194,6 +197,7 @@ impl Server {
             metrics,
             clock,
             held: Budget::new(options.held_bytes_max),
+            parses: Arc::new(Semaphore::new(generate::PARSES_MAX)),
             models: options.models.iter().map(|name| Arc::from(name.as_str())).collect(),
             instance: seam::random_number(),
             drawn: AtomicU64::new(0),

@@ -7,12 +7,13 @@ mod check;
 mod error;
 mod fields;
 mod glance;
+mod object;
 mod reply;
 mod request;
 
-pub use self::check::{Ask, CHOICES_MAX, STOP_BYTES_MAX, STOPS_MAX};
+pub use self::check::{Ask, CHOICES_MAX, PARTS_MAX, STOP_BYTES_MAX, STOPS_MAX};
 pub use self::error::ApiError;
-pub use self::fields::{Content, Prompt, Prompts, Strings};
+pub use self::fields::{Content, Messages, Prompt, Prompts, Strings};
 pub(crate) use self::glance::Glance;
 pub use self::reply::{Model, Models, Usage};
 pub use self::request::{GenerateRequest, Logprobs, Message, Part, StreamOptions};

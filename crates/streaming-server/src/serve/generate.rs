@@ -25,6 +25,8 @@ use crate::wire::{ApiError, Ask, Prompt, Usage};
 
 /// When a refused request may be worth another attempt.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// So many large bodies are read into fields at once: fields take several times their text.
+pub(super) const PARSES_MAX: usize = 2;
 /// Larger bodies are read into fields on another thread: tokens must not wait for them.
 const PARSE_INLINE_BYTES: usize = 64 << 10;
 
@@ -105,7 +107,7 @@ async fn prepare(
     check_media_type(&parts.headers)?;
     let fault = fault_of(core, &parts.headers)?;
     let (bytes, held) = upload::read(core, body).await?;
-    let ask = parse(api, bytes, core.options.tokens_max).await?;
+    let ask = parse(core, api, bytes).await?;
     let model = model_of(core, ask.model.as_deref())?;
     if let Some(Fault::SlowHead { time }) = fault {
         tokio::time::sleep(time).await;
@@ -134,7 +136,8 @@ fn fault_of(core: &Core, headers: &HeaderMap) -> Result<Option<Fault>, ApiError>
     fault.map(Some).map_err(|error| ApiError::invalid(FAULT.as_str(), error.to_string()))
 }
 
-async fn parse(api: Api, bytes: Vec<u8>, tokens_max: u64) -> Result<Ask, ApiError> {
+async fn parse(core: &Core, api: Api, bytes: Vec<u8>) -> Result<Ask, ApiError> {
+    let tokens_max = core.options.tokens_max;
     let is_small = bytes.len() <= PARSE_INLINE_BYTES;
     let read = move || match api {
         Api::Completions => Ask::completion(&bytes, tokens_max),
@@ -143,7 +146,9 @@ async fn parse(api: Api, bytes: Vec<u8>, tokens_max: u64) -> Result<Ask, ApiErro
     if is_small {
         return read();
     }
-    let task = tokio::task::spawn_blocking(read);
+    let turn = Arc::clone(&core.parses).acquire_owned().await.expect("it is never closed");
+    // Whoever goes meanwhile leaves the thread at work: it keeps the turn to its end.
+    let task = tokio::task::spawn_blocking(move || (read(), turn).0);
     task.await.unwrap_or_else(|_| Err(ApiError::server("the request could not be read")))
 }
 

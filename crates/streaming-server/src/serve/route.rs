@@ -179,9 +179,10 @@ fn tell(core: &Core, told: Told, path: &str) -> Result<Response<Body>, ApiError>
     let reply = match told {
         Told::Models => json(StatusCode::OK, to_json(serde_json::to_string(&models))),
         Told::Model => {
-            let name = path.strip_prefix("/v1/models/").unwrap_or_default();
-            let model = models.data.iter().find(|model| model.id == name);
-            let model = model.ok_or_else(|| ApiError::no_model(name))?;
+            let name = decoded(path.strip_prefix("/v1/models/").unwrap_or_default());
+            let model = models.data.iter().find(|model| model.id.as_bytes() == name);
+            let no_model = || ApiError::no_model(&String::from_utf8_lossy(&name));
+            let model = model.ok_or_else(no_model)?;
             json(StatusCode::OK, to_json(serde_json::to_string(model)))
         }
         Told::Live | Told::Ping => json(StatusCode::OK, "{\"status\":\"alive\"}".to_owned()),
@@ -198,6 +199,22 @@ fn tell(core: &Core, told: Told, path: &str) -> Result<Response<Body>, ApiError>
         }
     };
     Ok(reply)
+}
+
+/// A part of a path without its percent encoding (RFC 3986, 2.1): clients write `/` in a name as `%2F`.
+fn decoded(path: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digit = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        let (byte, left) = match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => ((high * 16 + low) as u8, &after[2..]),
+            _ => (*first, after),
+        };
+        bytes.push(byte);
+        rest = left;
+    }
+    bytes
 }
 
 /// Whether it makes sense to send requests here.

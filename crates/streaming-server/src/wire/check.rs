@@ -11,6 +11,8 @@ use super::{ApiError, Prompt};
 pub const CHOICES_MAX: usize = 128;
 /// The most stop strings of a request.
 pub const STOPS_MAX: usize = 16;
+/// The most parts of all messages of a request together; a message of one text is one.
+pub const PARTS_MAX: usize = 16_384;
 /// The longest stop string, in bytes: so much of a text is held back at most.
 pub const STOP_BYTES_MAX: usize = 1024;
 /// The most alternatives that may be asked for, as OpenAI limits it.
@@ -82,7 +84,7 @@ impl Ask {
     /// 400, with the field that is wrong.
     pub fn chat(body: &[u8], tokens_max: u64) -> Result<Self, ApiError> {
         let mut request = parse(body)?;
-        let messages = request.messages.take().unwrap_or_default();
+        let messages = request.messages.take().map(|messages| messages.0).unwrap_or_default();
         check_messages(&messages)?;
         if matches!(request.logprobs, Some(Logprobs::Number(_))) {
             return Err(ApiError::invalid("logprobs", "`logprobs` of a chat is true or false"));
@@ -119,8 +121,9 @@ pub(super) fn is_object(body: &[u8]) -> Result<(), ApiError> {
 /// What a client is told about a body that cannot be read.
 pub(super) fn field_error(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
     let message = error.inner().to_string();
-    match field(error.path()) {
-        Some(field) if error.inner().is_data() => ApiError::invalid(&field, message),
+    let is_data = error.inner().is_data();
+    match field(error.path()).or_else(|| duplicate(&message)) {
+        Some(field) if is_data => ApiError::invalid(&field, message),
         _ => ApiError::malformed(format!("the body is no JSON: {message}")),
     }
 }
@@ -131,6 +134,12 @@ fn field(path: &Path) -> Option<String> {
         Segment::Map { key } => Some(key.clone()),
         _ => None,
     })
+}
+
+/// The field that serde says is there twice: the path to it is the object's.
+fn duplicate(message: &str) -> Option<String> {
+    let (field, _) = message.strip_prefix("duplicate field `")?.split_once('`')?;
+    Some(field.to_owned())
 }
 
 fn check(request: GenerateRequest, prompts: Vec<Prompt>, tokens_max: u64) -> Result<Ask, ApiError> {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
+use super::check::{CHOICES_MAX, PARTS_MAX, STOPS_MAX};
+use super::object::Object;
 use super::{Message, Part};
 
 /// What is to be continued.
@@ -103,6 +105,9 @@ impl<'de> Visitor<'de> for PromptsVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Prompts, A::Error> {
         let (mut tokens, mut prompts) = (Vec::new(), Vec::new());
         while let Some(item) = items.next_element()? {
+            if prompts.len() == CHOICES_MAX {
+                return Err(more_than("prompts", CHOICES_MAX));
+            }
             match (item, prompts.last()) {
                 (Item::Token(token), None) => tokens.push(token),
                 (Item::Text(text), None | Some(Prompt::Text(_))) if tokens.is_empty() => {
@@ -127,7 +132,12 @@ impl<'de> Deserialize<'de> for Prompts {
     }
 }
 
-/// A string or a list of strings.
+/// What is told as soon as a list is too long: the rest of it is not held first.
+fn more_than<E: Error>(what: &str, max: usize) -> E {
+    E::custom(format_args!("more than {max} {what}"))
+}
+
+/// A string or a list of strings, of stop strings at most.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Strings(pub Vec<String>);
 
@@ -147,6 +157,9 @@ impl<'de> Visitor<'de> for StringsVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Strings, A::Error> {
         let mut strings = Vec::new();
         while let Some(string) = items.next_element()? {
+            if strings.len() == STOPS_MAX {
+                return Err(more_than("stop strings", STOPS_MAX));
+            }
             strings.push(string);
         }
         Ok(Strings(strings))
@@ -172,6 +185,14 @@ pub enum Content {
 }
 
 impl Content {
+    /// How many parts it has; one where it has no list of them.
+    fn parts(&self) -> usize {
+        match self {
+            Self::Nothing | Self::Text(_) => 1,
+            Self::Parts(parts) => parts.len().max(1),
+        }
+    }
+
     /// Its texts, in order.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         let (text, parts) = match self {
@@ -180,6 +201,38 @@ impl Content {
             Self::Parts(parts) => (None, parts.as_slice()),
         };
         text.into_iter().chain(parts.iter().filter_map(|part| part.text.as_deref()))
+    }
+}
+
+/// The field `messages`: a list of messages, each an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Messages(pub Vec<Message>);
+
+struct MessagesVisitor;
+
+impl<'de> Visitor<'de> for MessagesVisitor {
+    type Value = Messages;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of messages")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Messages, A::Error> {
+        let (mut messages, mut parts) = (Vec::<Message>::new(), 0);
+        while let Some(Object(message)) = items.next_element::<Object<Message>>()? {
+            parts += message.content.parts();
+            if PARTS_MAX < parts {
+                return Err(more_than("messages and parts of them", PARTS_MAX));
+            }
+            messages.push(message);
+        }
+        Ok(Messages(messages))
+    }
+}
+
+impl<'de> Deserialize<'de> for Messages {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(MessagesVisitor)
     }
 }
 
@@ -202,7 +255,10 @@ impl<'de> Visitor<'de> for ContentVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Content, A::Error> {
         let mut parts = Vec::new();
-        while let Some(part) = items.next_element()? {
+        while let Some(Object(part)) = items.next_element()? {
+            if parts.len() == PARTS_MAX {
+                return Err(more_than("parts", PARTS_MAX));
+            }
             parts.push(part);
         }
         Ok(Content::Parts(parts))

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Content, Prompts, Strings};
+use super::{Content, Messages, Prompts, Strings};
 
 /// The body of `POST /v1/completions` and of `POST /v1/chat/completions`: the routes differ in what
 /// they look at.
@@ -25,7 +25,7 @@ pub struct GenerateRequest {
     /// Completions: what is to be continued.
     pub prompt: Option<Prompts>,
     /// Chat: the conversation so far.
-    pub messages: Option<Vec<Message>>,
+    pub messages: Option<Messages>,
     /// So many tokens at most, at least 1; 16 if left out.
     pub max_tokens: Option<u64>,
     /// Chat: the same by its newer name, which wins.
@@ -33,6 +33,7 @@ pub struct GenerateRequest {
     /// Whether tokens are sent as they come.
     pub stream: Option<bool>,
     /// What a stream is to hold besides.
+    #[serde(deserialize_with = "super::object::optional")]
     pub stream_options: Option<StreamOptions>,
     /// So many choices for each prompt; 1 if left out.
     pub n: Option<u64>,

@@ -25,7 +25,7 @@ fn check(served: &Served, raw: &[u8], status: u16, kind: &str, param: Option<&st
 }
 
 /// Every wrong field of a completion, and of a chat where it begins with `chat`.
-const FIELDS: [(&str, &str); 53] = [
+const FIELDS: [(&str, &str); 55] = [
     (r#"{"max_tokens":1}"#, "prompt"),
     (r#"{"prompt":[]}"#, "prompt"),
     (r#"{"prompt":null}"#, "prompt"),
@@ -82,14 +82,18 @@ const FIELDS: [(&str, &str); 53] = [
     (r#"{"prompt":"a","seed":99999999999999999999}"#, "seed"),
     (r#"{"prompt":"a","model":7}"#, "model"),
     (r#"{"prompt":"a","model":["test"]}"#, "model"),
+    (r#"{"prompt":"a","prompt":"b"}"#, "prompt"),
+    (r#"{"prompt":"a","stream":true,"stream_options":[true]}"#, "stream_options"),
 ];
 
-const CHATS: [(&str, &str); 12] = [
+const CHATS: [(&str, &str); 14] = [
     (r#"{"max_tokens":1}"#, "messages"),
     (r#"{"messages":[]}"#, "messages"),
     (r#"{"messages":"hi"}"#, "messages"),
     (r#"{"messages":["hi"]}"#, "messages"),
     (r#"{"messages":[{}]}"#, "messages"),
+    (r#"{"messages":[["user","hi"]]}"#, "messages"),
+    (r#"{"messages":[{"role":"user","content":[["text","hi"]]}]}"#, "messages"),
     (r#"{"messages":[{"content":"hi"}]}"#, "messages"),
     (r#"{"messages":[{"role":"king","content":"hi"}]}"#, "messages"),
     (r#"{"messages":[{"role":"user","content":7}]}"#, "messages"),
@@ -179,6 +183,39 @@ fn other_refusals_say_why() {
     );
     check(&served, chunks.as_bytes(), 413, invalid, None);
     assert_eq!(200, served.get("/health").status);
+}
+
+/// All of a list was held before its length was looked at: eight times the body.
+#[test]
+fn lists_that_are_too_long_end_where_they_are() {
+    let served = serve_test();
+    let list = |item: &str| format!("[{}{item}]", format!("{item},").repeat(99_999));
+    let message =
+        |content: &str| format!(r#"{{"messages":[{{"role":"user","content":{content}}}]}}"#);
+    let messages = list(r#"{"role":"user"}"#);
+    for (path, body, told) in [
+        (COMPLETIONS, format!(r#"{{"prompt":{}}}"#, list("[]")), "more than 128 prompts"),
+        (COMPLETIONS, format!(r#"{{"prompt":"a","stop":{}}}"#, list("\"\"")), "more than 16 stop"),
+        (CHAT, message(&list(r#"{"type":"text"}"#)), "more than 16384 parts"),
+        (CHAT, format!(r#"{{"messages":{messages}}}"#), "more than 16384 messages"),
+    ] {
+        let reply = served.post(path, &body);
+        let message = reply.json()["error"]["message"].clone();
+        assert!(reply.status == 400 && message.as_str().unwrap().starts_with(told), "{message}");
+    }
+}
+
+#[test]
+fn who_ended_makes_room_for_the_next_connection() {
+    let served = serve_test_with(Options { connections_max: 1, ..Options::default() });
+    for _ in 0..100 {
+        assert_eq!(200, served.get("/live").status);
+    }
+    let _only = served.connect();
+    let told = Reply::parse(&served.send(b""));
+    assert_eq!((503, "overloaded"), (told.status, told.json()["error"]["type"].as_str().unwrap()));
+    assert!(told.has("retry-after: 1") && told.has("retry-after-ms: 1000"), "{}", told.head);
+    assert!(told.head.contains("x-request-id: "));
 }
 
 /// The promised length was reserved: a few heads kept all others out.
