@@ -19,7 +19,7 @@ pub struct Options {
     /// What the models are called; the first is taken where a request names none. `["test"]` unless
     /// set.
     pub models: Vec<String>,
-    /// At most so many requests run at once. 16 384 unless set: more connections than that, most
+    /// At most so many requests run at once; at least 1, or none ever does. 16 384 unless set: more connections than that, most
     /// systems do not allow a process.
     pub running_max: usize,
     /// At most so many requests wait to run; more are refused with 503. Where there are keys, half of

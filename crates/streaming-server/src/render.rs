@@ -131,11 +131,18 @@ impl Renderer {
     /// The role of a message; the repeated prompt of a completion.
     fn begin(&mut self, out: &mut Vec<u8>, number: usize) {
         self.choices[number].begun = true;
-        self.template.role(out, number);
+        if self.template.role(out, number) {
+            self.continuous_usage(out);
+            self.template.close_event(out);
+        }
         if let Some(prompt) = self.echo.get(number / self.choices_per_prompt.max(1)) {
             self.template.open(out, number);
             push_escaped(out, prompt.as_bytes());
-            self.template.close_plain(out);
+            self.template.close_text(out);
+            out.extend_from_slice(b"null");
+            self.template.close_choice(out, None);
+            self.continuous_usage(out);
+            self.template.close_event(out);
             self.choices[number].characters += characters(prompt.as_bytes());
         }
     }

@@ -9,6 +9,7 @@ use tokio::time::Sleep;
 
 use super::{Cut, Data, StreamBody};
 use crate::fault::Fault;
+use crate::wire::ApiError;
 
 /// Takes the events of a stream apart and passes them on one by one.
 #[derive(Debug)]
@@ -89,10 +90,10 @@ impl FaultyBody {
                 return Some(Err(Cut));
             }
             Some(Fault::Error { token }) if is_due(token) => {
-                (self.stream, self.events) = (None, Bytes::new());
-                let error = crate::wire::ApiError::server("an injected fault");
-                let events = format!("data: {}\n\ndata: [DONE]\n\n", error.to_json());
-                return Some(Ok(self.send(events.into())));
+                let error = ApiError::server("an injected fault");
+                let events = self.stream.take().map(|stream| stream.failure(&error));
+                self.events = Bytes::new();
+                return Some(Ok(self.send(events.unwrap_or_default().into())));
             }
             _ => {}
         }

@@ -8,6 +8,7 @@ use super::{Frame, FramePool};
 use crate::handover::{Failure, Pending, Piece, PieceKind};
 use crate::render::{Renderer, error_of};
 use crate::serve::{Connection, Generation, Sent};
+use crate::wire::ApiError;
 
 /// The events of one request.
 #[derive(Debug)]
@@ -33,6 +34,13 @@ impl StreamBody {
 
     pub(crate) fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// What its client is told in the place of the rest.
+    pub(super) fn failure(&self, error: &ApiError) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.renderer.failure(&mut out, error);
+        out
     }
 
     /// All that waits, up to a frame's size; one event for each token.

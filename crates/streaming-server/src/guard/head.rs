@@ -135,7 +135,8 @@ fn request_line(line: &[u8]) -> Result<(&[u8], bool), Fault> {
     if method == b"CONNECT" {
         return Err(Fault::Connect);
     }
-    let is_visible = target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
+    // None of these stands in a URI (RFC 3986, 2); hyper would refuse some of them without a word.
+    let is_visible = target.iter().all(|byte| byte.is_ascii_graphic() && !b"#<>`\"".contains(byte));
     let is_whole = target == b"*" && method == b"OPTIONS";
     let has_form = target.starts_with(b"/") || authority(target).is_some() || is_whole;
     if is_visible && has_form { Ok((target, is_new)) } else { Err(Fault::Target) }

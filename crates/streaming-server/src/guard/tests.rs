@@ -107,6 +107,9 @@ fn heads_that_may_be_read_in_two_ways_are_refused() {
         (line("GET a HTTP/1.1"), Fault::Target),
         (line("GET /ü HTTP/1.1"), Fault::Target),
         (line("GET /#x HTTP/1.1"), Fault::Target),
+        (line("GET /<x> HTTP/1.1"), Fault::Target),
+        (line("GET /?`x` HTTP/1.1"), Fault::Target),
+        (line("GET /?\"x\" HTTP/1.1"), Fault::Target),
         (line("GET http://u@a/ HTTP/1.1"), Fault::Target),
         (line("GET http://b/ HTTP/1.1"), Fault::OtherHost),
     ] {

@@ -130,20 +130,18 @@ impl Template {
         });
     }
 
-    /// The event that begins a message; completions have none.
-    pub(crate) fn role(&self, out: &mut Vec<u8>, choice: usize) {
+    /// The event that begins a message, up to the end of the choices. Returns whether there is one:
+    /// completions have none.
+    pub(crate) fn role(&self, out: &mut Vec<u8>, choice: usize) -> bool {
         if self.shape.api == Api::Completions {
-            return;
+            return false;
         }
         out.extend_from_slice(&self.heads[choice]);
         out.extend_from_slice(
             b"\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null",
         );
         self.close_choice(out, None);
-        if self.shape.usage {
-            out.extend_from_slice(b",\"usage\":null");
-        }
-        self.close_event(out);
+        true
     }
 
     /// The last event of a choice, up to the end of the choices.

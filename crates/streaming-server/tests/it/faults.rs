@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use streaming_server::Options;
 
 use crate::helpers::{Reply, Served, request, serve_test, serve_test_with, texts, tokens};
@@ -28,6 +28,15 @@ fn an_error_takes_the_place_of_a_token() {
     let events = Reply::parse(&send(&serve(), "error@2")).events();
     assert_eq!(tokens(2), texts(&events[..2], 0));
     assert_eq!((3, "server_error"), (events.len(), events[2]["error"]["type"].as_str().unwrap()));
+}
+
+#[test]
+fn an_error_among_lines_is_a_line() {
+    let body = r#"{"prompt":"a","max_tokens":5,"stream":true}"#;
+    let headers = "X-Fault: error@1\r\nAccept: application/x-ndjson\r\nConnection: close\r\n";
+    let text = Reply::parse(&serve().send(&request("/v1/completions", body, headers))).text();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((2, &json!("server_error")), (lines.len(), &lines[1]["error"]["type"]));
 }
 
 #[test]

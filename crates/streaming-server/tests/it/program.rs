@@ -138,6 +138,8 @@ fn wrong_usage_is_64_and_help_has_examples() {
         assert!(String::from_utf8(output.stderr).unwrap().contains(named));
         assert_eq!(Some(64), output.status.code());
     }
+    // Every request would wait for its time-out.
+    assert_eq!(Some(64), run(&["--max-running", "0"]).status.code());
     let help = run(&["--help"]);
     assert_eq!(Some(0), help.status.code());
     assert!(String::from_utf8(help.stdout).unwrap().contains("Examples:"));

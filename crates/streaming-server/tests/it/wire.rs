@@ -191,6 +191,27 @@ fn whatever_a_token_holds_an_event_is_one_line() {
 }
 
 #[test]
+fn usage_in_every_event_where_it_is_asked_for() {
+    let served = serve_test();
+    let rest = r#""max_tokens":2,"stream":true,"stream_options":{"continuous_usage_stats":true}"#;
+    for (path, body) in [
+        (COMPLETIONS, format!(r#"{{"prompt":"a","echo":true,{rest}}}"#)),
+        (CHAT, format!(r#"{{"messages":[{{"role":"user","content":"a"}}],{rest}}}"#)),
+    ] {
+        let events = served.post(path, &body).events();
+        let told = events.iter().map(|event| event["usage"]["completion_tokens"].as_u64());
+        assert_eq!(vec![Some(0), Some(1), Some(2), Some(2)], told.collect::<Vec<_>>(), "{path}");
+    }
+}
+
+#[test]
+fn offsets_count_characters() {
+    let body = r#"{"prompt":"é x","max_tokens":1,"echo":true,"logprobs":1,"stream":true}"#;
+    let events = serve_test().post(COMPLETIONS, body).events();
+    assert_eq!(json!([3]), events[1]["choices"][0]["logprobs"]["text_offset"]);
+}
+
+#[test]
 fn probabilities_in_both_shapes() {
     let served = serve_test();
     let body = r#"{"prompt":"ab","max_tokens":2,"stream":true,"logprobs":1,"echo":true}"#;
@@ -319,6 +340,7 @@ fn probes_find_what_they_look_for() {
         ("/ping", "status", "alive"),
         ("/v1/models", "object", "list"),
         ("/v1/models/test", "id", "test"),
+        ("/v1/models/t%65st", "id", "test"),
     ] {
         let reply = served.get(path);
         assert_eq!((200, &json!(value)), (reply.status, &reply.json()[field]), "{path}");

@@ -1,6 +1,7 @@
 //! What the command line says.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,8 +63,8 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) aligned: bool,
     /// Requests that run at once
-    #[arg(long, value_name = "N", default_value_t = 16_384)]
-    pub(crate) max_running: usize,
+    #[arg(long, value_name = "N", default_value = "16384")]
+    pub(crate) max_running: NonZeroUsize,
     /// File of API keys, one a line: NAME:KEY [weight=1] [requests=60/m] [tokens=1M/m] [priority=0]
     #[arg(long, value_name = "FILE")]
     pub(crate) api_keys: Option<PathBuf>,
@@ -156,7 +157,7 @@ pub(crate) enum Listen {
 pub(crate) fn options(args: &Args) -> Result<Options, String> {
     Ok(Options {
         models: models(args),
-        running_max: args.max_running,
+        running_max: args.max_running.get(),
         queued_max: args.max_queued,
         tokens_max: args.max_tokens,
         body_bytes_max: args.max_body,
