@@ -185,6 +185,17 @@ fn other_refusals_say_why() {
     assert_eq!(200, served.get("/health").status);
 }
 
+#[test]
+fn a_refusal_for_want_of_room_counts_as_overload() {
+    let served = serve_test_with(Options { held_bytes_max: 10, ..Options::default() });
+    assert_eq!(503, served.post(COMPLETIONS, r#"{"prompt":"a"}"#).status);
+    let count = |reason: &str| {
+        let labels = format!("{{model_name=\"test\",reason=\"{reason}\"");
+        served.metric(&format!("admission_rejected_total{labels}"))
+    };
+    assert_eq!((1.0, 0.0), (count("overloaded"), count("invalid")));
+}
+
 /// All of a list was held before its length was looked at: eight times the body.
 #[test]
 fn lists_that_are_too_long_end_where_they_are() {
