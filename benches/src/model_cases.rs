@@ -7,7 +7,7 @@ use testkit::{HubFile, HubRepo};
 
 use crate::download_world::options;
 use crate::model_world::{COMMIT, ModelWorld, bring, models, run};
-use crate::suite::{Case, Context, Mode};
+use crate::suite::{Case, Context};
 
 /// How long a finished model may take that is asked for again.
 const AGAIN_MS_MAX: f64 = 50.0;
@@ -35,12 +35,7 @@ fn model(id: &str, seed: u64) -> HubRepo {
 }
 
 fn judged(unit: &str, value: f64, limit: Limit, context: &Context) -> CaseRecord {
-    let mut record = CaseRecord::new("", unit);
-    (record.n, record.value) = (1, Some(value));
-    if context.mode != Mode::Pair {
-        record.judge(limit);
-    }
-    record
+    context.mode.judged(unit, value, 1, Some(limit))
 }
 
 /// Bytes that left the hub's content network, in sizes of the file.

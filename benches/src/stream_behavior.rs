@@ -13,7 +13,7 @@ use nix::sys::socket::sockopt::RcvBuf;
 
 use crate::stream_child::{Kind, Limits, Serving, leave_the_servers_core};
 use crate::stream_client::{Client, Load, Outcome};
-use crate::suite::{Case, Context, Mode};
+use crate::suite::{Case, Context, Mode, refute};
 
 const INTERVAL: Duration = Duration::from_millis(20);
 /// Streams without an end within a case.
@@ -56,9 +56,8 @@ pub fn cases() -> Vec<Case> {
 /// Nothing else counts when a token was lost.
 pub fn require_all(record: &mut CaseRecord, wrong: u64) {
     if 0 < wrong {
-        let reason =
-            format!("{wrong} tokens were lost, doubled or out of order, or their streams cut");
-        record.withdraw(Verdict::Fail, reason);
+        let lost = "tokens were lost, doubled or out of order, or their streams cut";
+        refute(record, format!("{wrong} {lost}"));
     }
 }
 
@@ -79,9 +78,12 @@ fn disconnect(context: &Context) -> CaseRecord {
     let limit = Limit::at_most(TOLD_MS_MAX);
     let mut record = context.mode.judged("ms", told_ms, streams as u64, Some(limit));
     sleep(INTERVAL);
-    let running = metric(serving.address, "vllm:num_requests_running");
-    if !told(all) || running != 0.0 {
-        record.withdraw(Verdict::Fail, "the runner was not told once of each client");
+    let idle = || metric(serving.address, "vllm:num_requests_running") == 0.0;
+    while !idle() && gone.elapsed() < LIMIT {
+        sleep(Duration::from_millis(1));
+    }
+    if !told(all) || !idle() {
+        refute(&mut record, "the runner was not told once of each client");
     }
     record
 }
@@ -152,7 +154,7 @@ fn overload(context: &Context) -> CaseRecord {
     record.beside.insert("p50_ms".to_owned(), refused_ms[refused_ms.len() / 2]);
     require_all(&mut record, outcome.wrong);
     if 0 < others {
-        record.withdraw(Verdict::Fail, format!("{others} replies were no refusal"));
+        refute(&mut record, format!("{others} replies were no refusal"));
     }
     record
 }
@@ -177,7 +179,7 @@ fn drain(context: &Context) -> CaseRecord {
     record.beside.insert("drained_ms".to_owned(), stopped.elapsed().as_secs_f64() * 1e3);
     require_all(&mut record, first.wrong + rest.wrong);
     if !finished || rest.done != STREAMS {
-        record.withdraw(Verdict::Fail, "a stream was cut, or did not end with `[DONE]`");
+        refute(&mut record, "a stream was cut, or did not end with `[DONE]`");
     }
     record
 }

@@ -15,7 +15,7 @@ use inference_bench::stream::{
 use inference_bench::{CaseRecord, Limit, Verdict};
 use streaming_server::raise_open_files;
 
-use crate::suite::{Case, Context, Mode};
+use crate::suite::{Case, Context, Mode, refute};
 
 /// The words that make this program a source, or a client whose memory is told.
 const EMIT: &str = "emit-ground-truth";
@@ -217,7 +217,7 @@ fn memory(context: &Context) -> CaseRecord {
     let mut record = context.mode.judged("bytes", each, streams as u64, limit);
     record.beside.insert("streams".to_owned(), streams as f64);
     if lost != 0.0 {
-        record.withdraw(Verdict::Fail, format!("{lost} streams did not come to their end"));
+        refute(&mut record, format!("{lost} streams did not come to their end"));
     }
     record
 }

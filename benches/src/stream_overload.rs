@@ -11,7 +11,7 @@ use inference_bench::{CaseRecord, Limit, Verdict};
 use crate::stream_behavior::{metric, require_all};
 use crate::stream_child::{Kind, Limits, Serving, leave_the_servers_core};
 use crate::stream_client::{Client, Load, Outcome, quantiles};
-use crate::suite::{Case, Context, Mode};
+use crate::suite::{Case, Context, Mode, refute};
 
 /// Requests that run at once, and those that wait beside them.
 const RUNNING: usize = 28;
@@ -176,7 +176,11 @@ fn judge_overload(context: &Context, seen: &[Seen], shares: &[f64], taken_s: f64
     for (key, tokens) in shares.iter().enumerate() {
         record.beside.insert(format!("key{key}_tokens"), *tokens);
     }
-    if context.mode == Mode::Pair {
+    let others: u64 = seen.iter().map(|seen| seen.others).sum();
+    if 0 < others {
+        refute(&mut record, format!("{others} replies were neither 200 nor 503"));
+    }
+    if context.mode == Mode::Pair || 0 < others {
         return record;
     }
     if p99.is_nan() || 20.0 < p99 {
@@ -184,10 +188,6 @@ fn judge_overload(context: &Context, seen: &[Seen], shares: &[f64], taken_s: f64
     }
     if 5.0 < off_pct {
         record.withdraw(Verdict::Fail, format!("a key's share is {off_pct:.1} % off its weight"));
-    }
-    let others: u64 = seen.iter().map(|seen| seen.others).sum();
-    if 0 < others {
-        record.withdraw(Verdict::Fail, format!("{others} replies were neither 200 nor 503"));
     }
     record
 }

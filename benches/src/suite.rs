@@ -22,6 +22,9 @@ use serde_json::{Value, json};
 
 use crate::{Meter, pace};
 
+/// Counts of what happened whose limit is above none; they are the same however fast it happened.
+const COUNTS: [&str; 1] = ["transfers"];
+
 /// How thorough a run is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub enum Mode {
@@ -64,11 +67,32 @@ impl Mode {
     pub fn judged(self, unit: &str, value: f64, n: u64, limit: Option<Limit>) -> CaseRecord {
         let mut record = CaseRecord::new("", unit);
         (record.n, record.value) = (n, Some(value));
-        // One side of a pair lasts long enough to run, not to be judged.
-        if let Some(limit) = limit.filter(|_| self != Self::Pair) {
+        // One side of a pair lasts long enough to be right or wrong, not to be judged on its speed.
+        if let Some(limit) = limit.filter(|limit| self != Self::Pair || is_answer(unit, limit)) {
             record.judge(limit);
         }
         record
+    }
+}
+
+/// Whether a demand is on an answer, which is right or wrong at any speed: that there be none of something,
+/// or no more of a count.
+fn is_answer(unit: &str, limit: &Limit) -> bool {
+    *limit == Limit::at_most(0.0) || COUNTS.contains(&unit)
+}
+
+/// What was measured has given a wrong answer: its figure says nothing, and no run is too short to fail by it.
+pub fn refute(record: &mut CaseRecord, reason: impl Into<String>) {
+    (record.value, record.interval) = (None, None);
+    (record.limit, record.gate) = (Some(Limit::at_most(0.0)), Some("no wrong answer".to_owned()));
+    record.withdraw(Verdict::Fail, reason);
+}
+
+/// Takes verdicts on speed out of a run that is too short for them; what then fails is wrong.
+fn keep_answers(record: &mut CaseRecord) {
+    let is_answer = record.limit.is_some_and(|limit| is_answer(&record.unit, &limit));
+    if record.verdict.is_gated() && record.verdict != Verdict::Invalid && !is_answer {
+        record.withdraw(Verdict::Reported, "too short to be judged");
     }
 }
 
@@ -190,6 +214,9 @@ fn run_case(case: &Case, context: &Context) -> CaseRecord {
         record.withdraw(Verdict::Invalid, format!("the case panicked: {}", message(&*panic)));
         record
     });
+    if context.mode == Mode::Pair {
+        keep_answers(&mut record);
+    }
     let cost = meter.cost();
     if let (Some(before_us), Some(after_us)) = (before_us, stretch_us()) {
         record.beside.insert(CaseRecord::STRETCH_US.to_owned(), before_us.max(after_us));
@@ -215,7 +242,7 @@ fn smoke(cases: &[Case]) -> ExitCode {
     let wrong: Vec<_> = cases
         .iter()
         .map(|case| run_case(case, &context))
-        .filter(|record| record.verdict == Verdict::Invalid)
+        .filter(|record| matches!(record.verdict, Verdict::Invalid | Verdict::Fail))
         .collect();
     for record in &wrong {
         let reason = record.reason.as_deref().unwrap_or_default();
@@ -229,4 +256,47 @@ fn print(event: &Value) {
     // The reader has gone: the run has no use any more, but panicking helps nobody.
     let _ = writeln!(stdout, "{event}");
     let _ = stdout.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(mode: Mode, judged: impl Fn(&Context) -> CaseRecord + 'static, expected: Verdict) {
+        let case = Case::new("case", "test", 0.0, judged);
+        assert_eq!(expected, run_case(&case, &Context { mode, seed: 1 }).verdict);
+    }
+
+    fn figure(context: &Context, unit: &str, value: f64, limit: f64) -> CaseRecord {
+        context.mode.judged(unit, value, 1, Some(Limit::at_most(limit)))
+    }
+
+    #[test]
+    fn no_run_is_too_short_for_a_wrong_answer() {
+        for mode in [Mode::Pair, Mode::Quick] {
+            check(mode, |context| figure(context, "wrong files", 1.0, 0.0), Verdict::Fail);
+            check(mode, |context| figure(context, "wrong files", 0.0, 0.0), Verdict::Pass);
+            check(mode, |context| figure(context, "transfers", 2.0, 1.2), Verdict::Fail);
+        }
+        let lost = |context: &Context| {
+            let mut record = figure(context, "ms", 1.0, 20.0);
+            refute(&mut record, "a token was lost");
+            record
+        };
+        check(Mode::Pair, lost, Verdict::Fail);
+        check(Mode::Pair, |_| panic!("it is wrong"), Verdict::Invalid);
+    }
+
+    #[test]
+    fn one_side_of_a_pair_is_not_judged_on_its_speed() {
+        check(Mode::Quick, |context| figure(context, "ms", 30.0, 20.0), Verdict::Fail);
+        check(Mode::Pair, |context| figure(context, "ms", 30.0, 20.0), Verdict::Reported);
+        let slow = |_: &Context| {
+            let mut record = Mode::Quick.judged("ms", 30.0, 1, Some(Limit::at_most(20.0)));
+            record.withdraw(Verdict::Fail, "too slow, all told");
+            record
+        };
+        check(Mode::Pair, slow, Verdict::Reported);
+    }
 }
