@@ -20,7 +20,7 @@ use inference_bench::{CaseRecord, Verdict, exit, process};
 
 use crate::cargo::{output_of_git, root};
 use crate::history;
-use crate::steps::{Failure, say};
+use crate::steps::{Failure, out, say};
 use build::Profile;
 use noise::Busy;
 use program::{Listed, Program};
@@ -107,10 +107,19 @@ pub(crate) fn run(options: &Options) -> u8 {
         }
         Err(Stop::Broken(why)) => {
             say(&format!("error: {why}"));
-            say("verdict: invalid");
+            end(options, "verdict: invalid");
             exit::INVALID
         }
+        Err(Stop::Interrupted(code)) => {
+            end(options, "verdict: interrupted");
+            code
+        }
     }
+}
+
+/// The last line: on stdout, unless that belongs to NDJSON.
+fn end(options: &Options, line: &str) {
+    if options.json { say(line) } else { out(line) }
 }
 
 /// Runs every case as shortly as it can be: no verdict on speed, but each answer is checked. In runs as short
@@ -130,6 +139,7 @@ pub(crate) fn smoke() -> Result<(), Failure> {
     };
     let stopped = |stop| match stop {
         Stop::Usage(why) | Stop::Broken(why) => why,
+        Stop::Interrupted(_) => "interrupted".to_owned(),
     };
     check_founding(&options).map_err(stopped)?;
     let report = measure(&options).map_err(stopped)?;
@@ -168,6 +178,8 @@ enum Stop {
     Usage(String),
     /// Something that has to work does not: a build, a signal handler, a folder.
     Broken(Failure),
+    /// A signal came before anything was measured; the code to exit with.
+    Interrupted(u8),
 }
 
 /// A suite whose program is built, with the cases that were asked for.
@@ -182,7 +194,10 @@ fn perf(options: &Options) -> Result<u8, Stop> {
         let screen = Screen::new(options.json);
         let signals = Signals::listen().map_err(Stop::Broken)?;
         for chosen in choose(options, &signals)? {
-            screen.list(chosen.suite, &chosen.cases);
+            screen.list(chosen.suite.name, &chosen.cases);
+        }
+        if options.real {
+            screen.list(real::SUITE, &real::listed(&options.cases));
         }
         return Ok(exit::OK);
     }
@@ -194,8 +209,9 @@ fn perf(options: &Options) -> Result<u8, Stop> {
 fn measure(options: &Options) -> Result<Report, Stop> {
     let signals = Signals::listen().map_err(Stop::Broken)?;
     let screen = Screen::new(options.json);
+    // What cannot be used or written is refused before minutes are spent on measuring.
+    prepare(options).map_err(Stop::Usage)?;
     let chosen = choose(options, &signals)?;
-    // A baseline that cannot be used is refused before minutes are spent on measuring.
     let baseline = match &options.baseline {
         Some(name) => Some(baseline::load(name)?),
         None => None,
@@ -220,14 +236,30 @@ fn measure(options: &Options) -> Result<Report, Stop> {
     Ok(report)
 }
 
+/// Makes the folders that will be written to.
+fn prepare(options: &Options) -> Result<(), Failure> {
+    if let Some(name) = &options.save_baseline {
+        baseline::prepare(name)?;
+    }
+    let folder = root().join(&options.output);
+    let probe = folder.join("records.ndjson");
+    let made = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&probe, ""));
+    made.map_err(|error| format!("cannot write to {}: {error}", folder.display()))
+}
+
 /// Builds the suites that were asked for and asks them for their cases.
 fn choose(options: &Options, signals: &Signals) -> Result<Vec<Chosen>, Stop> {
-    if options.real && real::is_all_of(&options.cases) {
-        return Ok(Vec::new());
-    }
     let suites = suites::named(&options.suites).map_err(Stop::Usage)?;
+    let some_real = options.real && !real::listed(&options.cases).is_empty();
+    let nothing = || {
+        let what = options.cases.join(", ");
+        Stop::Usage(format!("no case matches {what}; `--list` names them all"))
+    };
+    if options.real && real::is_all_of(&options.cases) {
+        return if some_real { Ok(Vec::new()) } else { Err(nothing()) };
+    }
     let profile = if options.mode == Mode::Smoke { Profile::Dev } else { Profile::Release };
-    let programs = build::build(&suites, profile, signals).map_err(Stop::Broken)?;
+    let programs = build::build(&suites, profile, signals)?;
     let mut all = Vec::new();
     for suite in suites {
         let program = programs.of(suite);
@@ -238,11 +270,7 @@ fn choose(options: &Options, signals: &Signals) -> Result<Vec<Chosen>, Stop> {
             all.push(Chosen { suite, program, cases });
         }
     }
-    if all.is_empty() && !options.real {
-        let what = options.cases.join(", ");
-        return Err(Stop::Usage(format!("no case matches {what}; `--list` names them all")));
-    }
-    Ok(all)
+    if all.is_empty() && !some_real { Err(nothing()) } else { Ok(all) }
 }
 
 fn run_suite(
@@ -321,6 +349,8 @@ fn conclude(
         strict: options.strict,
         invalid_reasons: Vec::new(),
     });
+    // SIGTERM has a code of its own.
+    report.summary.exit_code = interrupted.unwrap_or(report.summary.exit_code);
     let folder = root().join(&options.output);
     write(report, &folder).map_err(Stop::Broken)?;
     if let (Some(name), None) = (&options.save_baseline, interrupted) {
@@ -330,8 +360,6 @@ fn conclude(
     if interrupted.is_none() && options.mode != Mode::Smoke {
         history::add(report, program::word(options.mode)).map_err(Stop::Broken)?;
     }
-    // SIGTERM has a code of its own.
-    report.summary.exit_code = interrupted.unwrap_or(report.summary.exit_code);
     screen.end(report, &folder);
     Ok(())
 }

@@ -16,6 +16,8 @@ use crate::steps::Failure;
 
 /// The figures, within the folder of a baseline.
 const FILE: &str = "baseline.json";
+/// What `report.json` calls the comparison as a whole.
+const SUITE: &str = "baseline";
 /// Decides the order within pairs and the resampling.
 const SEED: u64 = 1;
 
@@ -33,6 +35,13 @@ fn folder_of(name: &str) -> Result<PathBuf, Failure> {
         return Err(format!("`{name}` is no name for a baseline: letters, digits, `-`, `_`, `.`"));
     }
     Ok(root().join("target/perf/baselines").join(name))
+}
+
+/// Refuses a name that is none, and makes the folder of baselines.
+pub(crate) fn prepare(name: &str) -> Result<(), Failure> {
+    let folder = folder_of(name)?;
+    let all = folder.parent().expect("it lies among the others");
+    std::fs::create_dir_all(all).map_err(|error| format!("cannot make {}: {error}", all.display()))
 }
 
 /// Reads a baseline: a name that is not there is a slip of the user, a file that cannot be trusted makes
@@ -95,31 +104,78 @@ pub(crate) fn compare(
     let name = &loaded.baseline.name;
     if let Some(why) = &loaded.advisory {
         screen.say(&format!("baseline {name}: advice only, {why}"));
-        advise(&loaded.baseline, report, why);
+        advise(&loaded.baseline, report);
+        report.environment.notes.insert("baseline".to_owned(), format!("advice only: {why}"));
         return;
     }
+    advise(&loaded.baseline, report);
+    let mut compared = 0;
     for chosen in chosen {
-        let Some(file) = loaded.baseline.programs.get(chosen.suite.name) else { continue };
-        let old = Program::new(loaded.folder.join(file));
-        screen.say(&format!("── {}: pairs with baseline {name}", chosen.suite.name));
-        let records = pairs(&old, chosen, signals, screen);
-        for record in records {
-            screen.record(chosen.suite.name, &record);
-            report.add(chosen.suite.name, record);
+        if signals.code().is_some() {
+            return;
         }
+        let suite = chosen.suite.name;
+        match comparable(loaded, chosen) {
+            Ok((old, cases)) => {
+                screen.say(&format!("── {suite}: pairs with baseline {name}"));
+                compared += cases.len();
+                for record in pairs(&old, chosen, &cases, signals, screen) {
+                    screen.record(suite, &record);
+                    report.add(suite, record);
+                }
+            }
+            Err(why) => {
+                screen.say(&format!("── {suite}: not compared with baseline {name}: {why}"));
+                let note = format!("not compared: {why}");
+                report.environment.notes.insert(format!("baseline of {suite}"), note);
+            }
+        }
+    }
+    if compared == 0 {
+        let record = nothing_compared(name);
+        screen.record(SUITE, &record);
+        report.add(SUITE, record);
     }
 }
 
+/// A comparison was asked for, and there was none: that is no pass.
+fn nothing_compared(name: &str) -> CaseRecord {
+    let mut record = CaseRecord::new(format!("vs/{name}"), "ratio");
+    record.withdraw(Verdict::Undecided, "no case was compared; the lines above say why");
+    record
+}
+
+/// The kept program of a suite, and its cases that both programs have and can be compared by; or why there is
+/// nothing to compare.
+fn comparable(loaded: &Loaded, chosen: &Chosen) -> Result<(Program, Vec<String>), Failure> {
+    let paired: Vec<&str> =
+        chosen.cases.iter().filter(|case| case.paired).map(|case| &*case.name).collect();
+    if paired.is_empty() {
+        return Err("none of its cases is run in pairs".to_owned());
+    }
+    let file = loaded.baseline.programs.get(chosen.suite.name);
+    let file = file.ok_or_else(|| "its program was not kept".to_owned())?;
+    let old = Program::new(loaded.folder.join(file));
+    let known = old.list(super::Mode::Quick).map_err(|why| format!("its kept program: {why}"))?;
+    let both = |name: &&str| known.iter().any(|case| case.name == *name);
+    let cases: Vec<String> = paired.into_iter().filter(both).map(str::to_owned).collect();
+    if cases.is_empty() {
+        return Err("its kept program has none of these cases".to_owned());
+    }
+    Ok((old, cases))
+}
+
 /// Runs old and new in turn until every case is decided.
-fn pairs(old: &Program, chosen: &Chosen, signals: &Signals, screen: &Screen) -> Vec<CaseRecord> {
-    let known: Vec<String> = old
-        .list(super::Mode::Quick)
-        .map(|cases| cases.into_iter().map(|case| case.name).collect())
-        .unwrap_or_default();
-    let both = |case: &&super::Listed| case.paired && known.contains(&case.name);
+fn pairs(
+    old: &Program,
+    chosen: &Chosen,
+    cases: &[String],
+    signals: &Signals,
+    screen: &Screen,
+) -> Vec<CaseRecord> {
     let fresh = || Comparison::new(Thresholds::default(), SEED);
     let mut comparisons: BTreeMap<String, Comparison> =
-        chosen.cases.iter().filter(both).map(|case| (case.name.clone(), fresh())).collect();
+        cases.iter().map(|case| (case.clone(), fresh())).collect();
     let mut order = fresh();
     let mut failure = None;
     while signals.code().is_none() && failure.is_none() {
@@ -132,9 +188,12 @@ fn pairs(old: &Program, chosen: &Chosen, signals: &Signals, screen: &Screen) -> 
             break;
         }
         screen.case(&format!("{} cases open", open.len()), 0, open.len());
-        failure = pair(old, &chosen.program, order.next_order(), &open, &mut comparisons).err();
+        let programs = [old, &chosen.program];
+        failure = pair(programs, order.next_order(), &open, signals, &mut comparisons).err();
     }
     screen.clear();
+    // A program that a signal has ended has not failed.
+    failure = failure.filter(|_| signals.code().is_none());
     comparisons
         .iter()
         .map(|(case, comparison)| judged(case, comparison, failure.as_ref()))
@@ -142,20 +201,20 @@ fn pairs(old: &Program, chosen: &Chosen, signals: &Signals, screen: &Screen) -> 
 }
 
 fn pair(
-    old: &Program,
-    new: &Program,
+    [old, new]: [&Program; 2],
     order: Order,
     cases: &[String],
+    signals: &Signals,
     comparisons: &mut BTreeMap<String, Comparison>,
 ) -> Result<(), Failure> {
     let (a, b) = match order {
         Order::AThenB => {
-            let a = old.figures(cases)?;
-            (a, new.figures(cases)?)
+            let a = old.figures(cases, signals)?;
+            (a, new.figures(cases, signals)?)
         }
         Order::BThenA => {
-            let b = new.figures(cases)?;
-            (old.figures(cases)?, b)
+            let b = new.figures(cases, signals)?;
+            (old.figures(cases, signals)?, b)
         }
     };
     for (a, b) in a.iter().zip(&b) {
@@ -192,7 +251,7 @@ fn judged(case: &str, comparison: &Comparison, failure: Option<&Failure>) -> Cas
 }
 
 /// Puts the old number beside the new one; another machine or another day decides nothing.
-fn advise(baseline: &Baseline, report: &mut Report, why: &str) {
+fn advise(baseline: &Baseline, report: &mut Report) {
     for (suite, records) in &mut report.suites {
         for record in records {
             let Some(old) = baseline.cases.get(&format!("{suite}/{}", record.case)) else {
@@ -203,5 +262,42 @@ fn advise(baseline: &Baseline, report: &mut Report, why: &str) {
             }
         }
     }
-    report.environment.notes.insert("baseline".to_owned(), format!("advice only: {why}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::program::Listed;
+    use super::super::suites::named;
+    use super::*;
+
+    /// Why a suite of one case is not compared with a baseline that has kept this program.
+    fn why_not(paired: bool, kept: Option<&str>) -> Failure {
+        let mut baseline = Baseline::new("b", process::fingerprint());
+        baseline.programs.extend(kept.map(|path| ("micro".to_owned(), path.to_owned())));
+        let loaded = Loaded { baseline, folder: PathBuf::new(), advisory: None };
+        let case = Listed { name: "a".to_owned(), seed_case: None, expected_s: 0.0, paired };
+        let chosen = Chosen {
+            suite: named(&["micro".to_owned()]).unwrap()[0],
+            program: Program::new(PathBuf::new()),
+            cases: vec![case],
+        };
+        comparable(&loaded, &chosen).unwrap_err()
+    }
+
+    #[test]
+    fn what_is_not_compared_says_why() {
+        assert_eq!("none of its cases is run in pairs", why_not(false, None));
+        assert_eq!("its program was not kept", why_not(true, None));
+        assert!(why_not(true, Some("/bin/false")).contains("lists no cases"));
+    }
+
+    #[test]
+    fn a_comparison_of_nothing_is_undecided() {
+        assert_eq!(Verdict::Undecided, nothing_compared("main").verdict);
+    }
+
+    #[test]
+    fn a_name_that_leaves_the_folder_is_refused_before_the_run() {
+        assert!(prepare("../a").unwrap_err().contains("no name for a baseline"));
+    }
 }

@@ -1,16 +1,19 @@
 //! Builds the suites' programs.
 
 use std::collections::HashMap;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
 use cargo_metadata::Message;
 
+use super::Stop;
 use super::program::Program;
 use super::signals::Signals;
 use super::suites::Suite;
+use crate::captured::ended_by_signals;
 use crate::cargo::{features_together, metadata, program, root};
-use crate::steps::{Failure, say};
+use crate::steps::say;
 
 /// Where the programs lie, by the name of their target.
 pub(crate) struct Programs {
@@ -39,7 +42,7 @@ pub(crate) fn build(
     suites: &[&Suite],
     profile: Profile,
     signals: &Signals,
-) -> Result<Programs, Failure> {
+) -> Result<Programs, Stop> {
     let mut command = program();
     command.arg("build");
     match profile {
@@ -48,7 +51,11 @@ pub(crate) fn build(
             command.args(["--release", "--package", "benches"]);
         }
         Profile::Dev => {
-            command.args(["--workspace", "--features", &features_together(&metadata()?)]);
+            command.args([
+                "--workspace",
+                "--features",
+                &features_together(&metadata().map_err(Stop::Broken)?),
+            ]);
         }
     }
     command.arg("--message-format=json-render-diagnostics");
@@ -58,11 +65,28 @@ pub(crate) fn build(
     }
     let mut child = command
         .current_dir(root())
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|error| format!("cannot start cargo: {error}"))?;
+        .map_err(|error| Stop::Broken(format!("cannot start cargo: {error}")))?;
     let stdout = child.stdout.take().expect("it is piped");
+    let paths = ended_by_signals(child.id(), signals, || executables(stdout));
+    let status = child.wait();
+    if let Some(code) = signals.code() {
+        return Err(Stop::Interrupted(code));
+    }
+    match status {
+        Ok(status) if status.success() => Ok(Programs { paths }),
+        Ok(status) => {
+            Err(Stop::Broken(format!("the suites do not build: cargo ended with {status}")))
+        }
+        Err(error) => Err(Stop::Broken(format!("lost sight of cargo: {error}"))),
+    }
+}
+
+/// The programs that cargo tells of, by the name of their target.
+fn executables(stdout: impl std::io::Read) -> HashMap<String, PathBuf> {
     let mut paths = HashMap::new();
     for message in Message::parse_stream(std::io::BufReader::new(stdout)) {
         if let Ok(Message::CompilerArtifact(artifact)) = message
@@ -71,12 +95,5 @@ pub(crate) fn build(
             paths.insert(artifact.target.name, path.into_std_path_buf());
         }
     }
-    let status = child.wait().map_err(|error| format!("lost sight of cargo: {error}"))?;
-    if signals.code().is_some() {
-        return Err("interrupted while building".to_owned());
-    }
-    if !status.success() {
-        return Err(format!("the suites do not build: cargo ended with {status}"));
-    }
-    Ok(Programs { paths })
+    paths
 }

@@ -1,16 +1,16 @@
 //! A suite's program: what it lists, what it runs.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use inference_bench::{CaseRecord, Verdict, process};
+use inference_bench::{CaseRecord, Verdict};
 use serde_json::Value;
 
 use super::Mode;
 use super::noise::{Busy, Noise};
 use super::signals::Signals;
+use crate::captured::stdout_of;
 use crate::steps::Failure;
 
 /// A case that takes longer than this is killed, whatever its mode: something hangs.
@@ -67,7 +67,7 @@ impl Program {
         signals: &Signals,
     ) -> (CaseRecord, Noise) {
         let busy = Busy::start();
-        let record = self.records(&["run", "--mode", word(mode), "--case", case]);
+        let record = self.records(&["run", "--mode", word(mode), "--case", case], signals);
         let noise = busy.stop();
         let record = record.and_then(|records| {
             records.into_iter().next().ok_or_else(|| "the program printed no record".to_owned())
@@ -83,26 +83,29 @@ impl Program {
     }
 
     /// One side of a pair: the figures of these cases.
-    pub(crate) fn figures(&self, cases: &[String]) -> Result<Vec<CaseRecord>, Failure> {
+    pub(crate) fn figures(
+        &self,
+        cases: &[String],
+        signals: &Signals,
+    ) -> Result<Vec<CaseRecord>, Failure> {
         let mut arguments = vec!["run", "--mode", "pair"];
         for case in cases {
             arguments.extend(["--case", case]);
         }
-        self.records(&arguments)
+        self.records(&arguments, signals)
     }
 
-    fn records(&self, arguments: &[&str]) -> Result<Vec<CaseRecord>, Failure> {
+    fn records(&self, arguments: &[&str], signals: &Signals) -> Result<Vec<CaseRecord>, Failure> {
         let mut command = Command::new(&self.path);
-        command.args(arguments);
-        let measured = process::run(&mut command, CASE_WALL_MAX).map_err(|e| e.to_string())?;
+        let ended = stdout_of(command.args(arguments), CASE_WALL_MAX, signals)?;
+        let Some(status) = ended.status else {
+            return Err(format!("killed after {} s", CASE_WALL_MAX.as_secs()));
+        };
         let mut records = Vec::new();
-        for line in BufReader::new(&*measured.output).lines().map_while(Result::ok) {
-            records.extend(record(&line)?);
+        for line in ended.output.lines() {
+            records.extend(record(line)?);
         }
-        if measured.status.success() {
-            return Ok(records);
-        }
-        Err(format!("the program ended with {}", measured.status))
+        if status.success() { Ok(records) } else { Err(format!("the program ended with {status}")) }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use inference_bench::report::Report;
 use inference_bench::{CaseRecord, Verdict};
 
+use super::program::Listed;
 use super::screen::Screen;
 use super::signals::Signals;
 use super::suites::matches;
@@ -66,6 +67,9 @@ const CHECKS: [Check; 5] = [
 
 /// Runs what was asked for.
 pub(super) fn run(globs: &[String], signals: &Signals, screen: &Screen, report: &mut Report) {
+    if listed(globs).is_empty() {
+        return;
+    }
     screen.say("── real: what this machine offers");
     let built = build();
     for check in CHECKS.iter().filter(|check| matches(globs, SUITE, check.case)) {
@@ -75,10 +79,25 @@ pub(super) fn run(globs: &[String], signals: &Signals, screen: &Screen, report: 
         let start = Instant::now();
         let ended = built.clone().and_then(|()| started(check, signals));
         let mut record = record(check, ended);
+        if signals.code().is_some() {
+            record.withdraw(Verdict::Undecided, "interrupted");
+        }
         record.wall_s = start.elapsed().as_secs_f64();
         screen.record(SUITE, &record);
         report.add(SUITE, record);
     }
+}
+
+/// What of it is asked for.
+pub(super) fn listed(globs: &[String]) -> Vec<Listed> {
+    let wanted = CHECKS.iter().filter(|check| matches(globs, SUITE, check.case));
+    let listed = |check: &Check| Listed {
+        name: check.case.to_owned(),
+        seed_case: None,
+        expected_s: 0.0,
+        paired: false,
+    };
+    wanted.map(listed).collect()
 }
 
 /// Whether nothing else is asked for, so that no suite has to be built.
@@ -140,6 +159,13 @@ mod tests {
         let status = Some(ExitStatus::from_raw(code << 8));
         let told = record(&CHECKS[0], Ok(Captured { status, output: output.to_owned() }));
         assert_eq!((verdict, Some(reason)), (told.verdict, told.reason.as_deref()));
+    }
+
+    #[test]
+    fn only_scripts_that_there_are_can_be_asked_for() {
+        assert_eq!(CHECKS.len(), listed(&[]).len());
+        assert_eq!(CHECKS.len(), listed(&["real/*".to_owned()]).len());
+        assert!(listed(&["real/nope".to_owned(), "memory/*".to_owned()]).is_empty());
     }
 
     #[test]

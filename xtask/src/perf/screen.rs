@@ -30,16 +30,16 @@ impl Screen {
     }
 
     /// Lists the cases of a suite.
-    pub(crate) fn list(&self, suite: &Suite, cases: &[Listed]) {
+    pub(crate) fn list(&self, suite: &str, cases: &[Listed]) {
         for case in cases {
             if self.json {
-                let event = json!({ "suite": suite.name, "case": case.name, "paired": case.paired,
+                let event = json!({ "suite": suite, "case": case.name, "paired": case.paired,
                     "seed_case": case.seed_case, "expected_ms": case.expected_s * 1e3 });
                 self.event("case", event);
                 continue;
             }
             let seed_case = case.seed_case.as_deref().unwrap_or("");
-            let name = format!("{}/{}", suite.name, case.name);
+            let name = format!("{suite}/{}", case.name);
             out(&format!("{name:<56} {:>7.1} s  {seed_case}", case.expected_s));
         }
     }

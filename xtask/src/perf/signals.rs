@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: the suite at work is ended, and a valid partial report is left.
+//! SIGINT and SIGTERM: the build or the suite at work is ended with all that it started, and a run that had begun
+//! leaves a valid partial report.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +23,12 @@ impl Signals {
                 .map_err(|error| format!("cannot listen to signals: {error}"))?;
         }
         Ok(signals)
+    }
+
+    /// As if the signal with this exit code had come.
+    #[cfg(test)]
+    pub(crate) fn came(code: usize) -> Self {
+        Self { code: Arc::new(AtomicUsize::new(code)) }
     }
 
     /// The exit code that the signal asks for.
