@@ -44,7 +44,7 @@ pub(crate) struct Options {
 }
 
 const EXAMPLES: &str = "Examples:
-  cargo xtask sabotage                    break, and demand that it is noticed: some 20 minutes
+  cargo xtask sabotage                    break, and demand that it is noticed: some 35 minutes
   cargo xtask sabotage lost-token leak    two of them
   cargo xtask sabotage --check            do they still apply?
 

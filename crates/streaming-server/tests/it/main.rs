@@ -18,6 +18,6 @@ mod real_time;
 mod relay;
 mod relay_real_time;
 #[cfg(feature = "cli")]
-mod syscalls;
+mod syscalls_real_time;
 mod upstreams;
 mod wire;
