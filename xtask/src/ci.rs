@@ -6,10 +6,19 @@ use crate::cargo::{CHECKERS, cargo, features_together, members, metadata};
 use crate::steps::{Failure, Step, run_all};
 use crate::{perf, sabotage, tidy};
 
+/// Bench targets with an interface of their own: they do not know divan's options.
+const NOT_DIVAN: [&str; 3] = ["limiter_precision", "micro", "pool_stale"];
+
 /// All tests that need no network beyond loopback.
-pub(crate) fn test() -> Result<(), Failure> {
+///
+/// With `peers`, ours is tried against programs of others, too.
+pub(crate) fn test(peers: bool) -> Result<(), Failure> {
     let metadata = metadata()?;
-    run_all(&test_steps(&metadata))
+    let mut steps = test_steps(&metadata);
+    if peers {
+        steps.push(Step::new("peers", 600, perf::peers));
+    }
+    run_all(&steps)
 }
 
 /// All checks, but those named in `skip`.
@@ -33,13 +42,25 @@ pub(crate) fn ci(skip: &[String]) -> Result<(), Failure> {
 
 /// Divan's tables.
 pub(crate) fn bench(target: Option<&str>, divan: &[String]) -> Result<(), Failure> {
+    let targets = divan_targets(&metadata()?, target)?;
     let mut arguments = vec!["bench", "--package", "benches"];
-    if let Some(target) = target {
-        arguments.extend(["--bench", target]);
-    }
+    targets.iter().for_each(|target| arguments.extend(["--bench", target]));
     arguments.push("--");
     arguments.extend(divan.iter().map(String::as_str));
     cargo(&arguments, &[])
+}
+
+/// The targets of a crate's tables, which cannot have a `-` in their names; all of them for none.
+fn divan_targets(metadata: &Metadata, krate: Option<&str>) -> Result<Vec<String>, Failure> {
+    let targets = members(metadata).into_iter().flat_map(|package| &package.targets);
+    let names = targets.filter(|target| target.is_bench()).map(|target| target.name.clone());
+    let all: Vec<String> = names.filter(|name| !NOT_DIVAN.contains(&name.as_str())).collect();
+    let Some(krate) = krate else { return Ok(all) };
+    let name = krate.replace('-', "_");
+    if all.contains(&name) {
+        return Ok(vec![name]);
+    }
+    Err(format!("`{krate}` has no tables; there are those of: {}", all.join(", ")))
 }
 
 /// `--skip test` leaves out every step of `cargo xtask test`.
@@ -123,4 +144,18 @@ fn docs() -> Result<(), Failure> {
         &["doc", "--workspace", "--no-deps", "--document-private-items"],
         &[("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private_intra_doc_links")],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_asked_for_by_the_name_of_their_crate() {
+        let metadata = metadata().unwrap();
+        let targets = |krate| divan_targets(&metadata, krate);
+        assert_eq!(Ok(vec!["inference_bench".to_owned()]), targets(Some("inference-bench")));
+        assert!(targets(Some("download")).unwrap_err().contains("limiter"));
+        assert!(!targets(None).unwrap().contains(&"micro".to_owned()));
+    }
 }

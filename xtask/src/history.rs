@@ -1,6 +1,6 @@
 //! `cargo xtask report`: the last runs of `cargo xtask perf` on this machine, case by case.
 //!
-//! Each complete run leaves a line in `target/perf/history.ndjson`, which keeps the last 50. Where a case
+//! Each complete run of all cases leaves a line in `target/perf/history.ndjson`, which keeps the last 50. Where a case
 //! seems to have changed, the first run after the change is named. That is advice: runs of different days
 //! differ for reasons of their own, and only pairs against a kept build decide (`perf --baseline`).
 

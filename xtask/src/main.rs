@@ -45,7 +45,12 @@ enum Command {
     /// Runs the perf suites, judges them and writes the report: the main job.
     Perf(perf::Options),
     /// Runs all tests that need no network beyond loopback.
-    Test,
+    Test {
+        /// Adds what needs programs and libraries of others, as far as they are here: nginx, the clients of our
+        /// streams, hub and cache. May install libraries under `target`.
+        #[arg(long)]
+        peers: bool,
+    },
     /// Runs all checks that a change must pass: formats, lints, docs, rules, tests, benches.
     Ci {
         /// Leaves out the step of this name; may be given several times.
@@ -64,7 +69,8 @@ enum Command {
     Sabotage(sabotage::Options),
     /// Prints divan's tables for people.
     Bench {
-        /// The crate whose benches run; all of them when left out.
+        /// The crate whose benches run: limiter, pool, queue, memory, inference-bench; all of them, and those of
+        /// the standard library, when left out.
         #[arg(value_name = "CRATE")]
         target: Option<String>,
         /// What follows goes to divan, for example a filter.
@@ -83,7 +89,7 @@ fn main() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Perf(options) => return ExitCode::from(perf::run(&options)),
-        Command::Test => ci::test(),
+        Command::Test { peers } => ci::test(peers),
         Command::Ci { skip } => ci::ci(&skip),
         Command::Tidy => tidy::run(),
         Command::Peers(options) => peers::run(&options),

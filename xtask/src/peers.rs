@@ -23,8 +23,8 @@ use crate::steps::{Failure, say};
 /// What is fetched, how often, and where to.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Bytes of the large file
-    #[arg(long, default_value_t = 2 << 30)]
+    /// Size of the large file: `64MiB`, `1 GB`, or bytes
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "2GiB")]
     bytes: u64,
     /// Rounds; 0 leaves the large file out
     #[arg(long, default_value_t = 5)]
@@ -39,6 +39,20 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME")]
     congestion: Option<String>,
 }
+
+/// Units of a size, in bytes.
+const UNITS: [(&str, u64); 10] = [
+    ("", 1),
+    ("B", 1),
+    ("KB", 1000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
 
 /// A gate on our figure: its name, the figure, and the most that it may be.
 type Gate = (&'static str, Option<f64>, f64);
@@ -85,6 +99,17 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         )]));
     }
     if missed.is_empty() { Ok(()) } else { Err(format!("missed: {}", missed.join("; "))) }
+}
+
+/// Bytes as the programs take them: KB is 1000, KiB 1024, a bare number bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_bytes = UNITS.iter().find(|(name, _)| *name == unit.trim()).map(|(_, bytes)| *bytes);
+    let bytes =
+        number.parse::<u64>().ok().zip(unit_bytes).and_then(|(n, each)| n.checked_mul(each));
+    bytes.ok_or_else(|| format!("`{text}` is no size: a whole number and B, KB, KiB, … TiB"))
 }
 
 fn is_there(program: &str) -> bool {
@@ -161,5 +186,20 @@ fn table(figures: &[Figures], bytes: u64) {
             median(cpu_s) / gib,
             peak_rss_bytes >> 20,
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_the_programs_read_them() {
+        for (text, bytes) in [("7", 7), ("2GiB", 2 << 30), ("1 MB", 1_000_000), ("64KiB", 65_536)] {
+            assert_eq!(Ok(bytes), size(text));
+        }
+        for text in ["", "GiB", "2gib", "1.5GiB", "-1", "99999999TiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
     }
 }

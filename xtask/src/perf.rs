@@ -125,8 +125,22 @@ fn end(options: &Options, line: &str) {
 /// Runs every case as shortly as it can be: no verdict on speed, but each answer is checked. In runs as short
 /// as these, suites fail a case for a wrong answer alone (`benches::suite`).
 pub(crate) fn smoke() -> Result<(), Failure> {
-    let options = Options {
-        mode: Mode::Smoke,
+    let options = checking(Mode::Smoke, "target/perf/smoke");
+    check_founding(&options).map_err(stopped)?;
+    no_wrong_answers(&options)
+}
+
+/// Ours against the programs and libraries of others, as far as they are here: the scripts of `--real`.
+pub(crate) fn peers() -> Result<(), Failure> {
+    let cases = vec![format!("{}/*", real::SUITE)];
+    let options = checking(Mode::Quick, "target/perf/peers");
+    no_wrong_answers(&Options { real: true, cases, ..options })
+}
+
+/// A run for its answers.
+fn checking(mode: Mode, output: &str) -> Options {
+    Options {
+        mode,
         suites: Vec::new(),
         cases: Vec::new(),
         list: false,
@@ -134,15 +148,20 @@ pub(crate) fn smoke() -> Result<(), Failure> {
         save_baseline: None,
         real: false,
         strict: false,
-        output: "target/perf/smoke".into(),
+        output: output.into(),
         json: false,
-    };
-    let stopped = |stop| match stop {
+    }
+}
+
+fn stopped(stop: Stop) -> Failure {
+    match stop {
         Stop::Usage(why) | Stop::Broken(why) => why,
         Stop::Interrupted(_) => "interrupted".to_owned(),
-    };
-    check_founding(&options).map_err(stopped)?;
-    let report = measure(&options).map_err(stopped)?;
+    }
+}
+
+fn no_wrong_answers(options: &Options) -> Result<(), Failure> {
+    let report = measure(options).map_err(stopped)?;
     let wrong = wrong_answers(&report);
     if wrong.is_empty() { Ok(()) } else { Err(format!("wrong answers: {}", wrong.join(", "))) }
 }
@@ -357,11 +376,16 @@ fn conclude(
         let path = baseline::save(name, report, chosen).map_err(Stop::Broken)?;
         say(&format!("baseline: {}", path.display()));
     }
-    if interrupted.is_none() && options.mode != Mode::Smoke {
+    if interrupted.is_none() && is_whole(options) {
         history::add(report, program::word(options.mode)).map_err(Stop::Broken)?;
     }
     screen.end(report, &folder);
     Ok(())
+}
+
+/// Whether nothing was left out: runs of some cases would fill the history, and show no others.
+fn is_whole(options: &Options) -> bool {
+    options.suites.is_empty() && options.cases.is_empty() && options.mode != Mode::Smoke
 }
 
 fn write(report: &Report, folder: &std::path::Path) -> Result<(), Failure> {

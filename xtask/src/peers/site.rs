@@ -20,10 +20,19 @@ const PIECE_BYTES: usize = 1 << 20;
 const START_MAX: Duration = Duration::from_secs(10);
 const CONGESTION: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 
+/// A folder that goes with all that lies in it.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// A folder with files, and nginx in front of it. Dropping it ends the one and removes the other.
 pub(super) struct Site {
-    folder: PathBuf,
     nginx: Child,
+    folder: Folder,
     port: u16,
     pub(super) files: usize,
     /// Of the large file.
@@ -33,15 +42,17 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn start(folder: &Path, bytes: u64, files: usize) -> Result<Self, Failure> {
-        let folder = folder.join(format!("peers-{}", std::process::id()));
-        let told = |error: io::Error| format!("cannot prepare {}: {error}", folder.display());
-        let sha256 = fill(&folder, bytes, files).map_err(told)?;
+        // From here on it goes again, whatever is missing: a disk that is full, or nginx.
+        let folder = Folder(folder.join(format!("peers-{}", std::process::id())));
+        let path = &folder.0;
+        let told = |error: io::Error| format!("cannot prepare {}: {error}", path.display());
+        let sha256 = fill(path, bytes, files).map_err(told)?;
         // Free now; whoever takes it before nginx does makes nginx say so.
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let port = port.map_err(told)?.port();
-        fs::write(folder.join("nginx.conf"), conf(&folder, port)).map_err(told)?;
+        fs::write(path.join("nginx.conf"), conf(path, port)).map_err(told)?;
         let nginx = Command::new("nginx")
-            .args(["-p".as_ref(), folder.as_os_str(), "-c".as_ref(), "nginx.conf".as_ref()])
+            .args(["-p".as_ref(), path.as_os_str(), "-c".as_ref(), "nginx.conf".as_ref()])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -68,11 +79,11 @@ impl Site {
 
     /// Where files are fetched to.
     pub(super) fn target(&self) -> PathBuf {
-        self.folder.join("fetched")
+        self.folder.0.join("fetched")
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.folder.0.join(name)
     }
 
     /// An empty folder for what is fetched next.
@@ -112,7 +123,6 @@ impl Drop for Site {
         // Its master ends its workers on SIGTERM; killed, it would leave them.
         let _ = Command::new("kill").arg(self.nginx.id().to_string()).status();
         let _ = self.nginx.wait();
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -194,5 +204,21 @@ impl Drop for Congestion {
         if let Some(before) = &self.before {
             let _ = fs::write(CONGESTION, before);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As on a disk that is full: the folder is there, and cannot be filled.
+    #[test]
+    fn a_site_that_cannot_be_filled_leaves_nothing_behind() {
+        let folder = std::env::temp_dir().join(format!("site-{}", std::process::id()));
+        let site = folder.join(format!("peers-{}", std::process::id()));
+        fs::create_dir_all(site.join("root/large")).unwrap();
+        assert!(Site::start(&folder, 1, 0).is_err());
+        assert!(!site.exists());
+        fs::remove_dir(folder).unwrap();
     }
 }
