@@ -1,5 +1,6 @@
 //! `cargo xtask perf`: builds what it needs, runs the suites, judges, reports.
 
+mod answers;
 mod baseline;
 mod build;
 mod founding;
@@ -21,6 +22,7 @@ use inference_bench::{CaseRecord, Verdict, exit, process};
 use crate::cargo::{output_of_git, root};
 use crate::history;
 use crate::steps::{Failure, out, say};
+pub(crate) use answers::{peers, smoke};
 use build::Profile;
 use noise::Busy;
 use program::{Listed, Program};
@@ -120,75 +122,6 @@ pub(crate) fn run(options: &Options) -> u8 {
 /// The last line: on stdout, unless that belongs to NDJSON.
 fn end(options: &Options, line: &str) {
     if options.json { say(line) } else { out(line) }
-}
-
-/// Runs every case as shortly as it can be: no verdict on speed, but each answer is checked. In runs as short
-/// as these, suites fail a case for a wrong answer alone (`benches::suite`).
-pub(crate) fn smoke() -> Result<(), Failure> {
-    let options = checking(Mode::Smoke, "target/perf/smoke");
-    check_founding(&options).map_err(stopped)?;
-    no_wrong_answers(&options)
-}
-
-/// Ours against the programs and libraries of others, as far as they are here: the scripts of `--real`.
-pub(crate) fn peers() -> Result<(), Failure> {
-    let cases = vec![format!("{}/*", real::SUITE)];
-    let options = checking(Mode::Quick, "target/perf/peers");
-    no_wrong_answers(&Options { real: true, cases, ..options })
-}
-
-/// A run for its answers.
-fn checking(mode: Mode, output: &str) -> Options {
-    Options {
-        mode,
-        suites: Vec::new(),
-        cases: Vec::new(),
-        list: false,
-        baseline: None,
-        save_baseline: None,
-        real: false,
-        strict: false,
-        output: output.into(),
-        json: false,
-    }
-}
-
-fn stopped(stop: Stop) -> Failure {
-    match stop {
-        Stop::Usage(why) | Stop::Broken(why) => why,
-        Stop::Interrupted(_) => "interrupted".to_owned(),
-    }
-}
-
-fn no_wrong_answers(options: &Options) -> Result<(), Failure> {
-    let report = measure(options).map_err(stopped)?;
-    let wrong = wrong_answers(&report);
-    if wrong.is_empty() { Ok(()) } else { Err(format!("wrong answers: {}", wrong.join(", "))) }
-}
-
-fn wrong_answers(report: &Report) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for (suite, records) in &report.suites {
-        let is_wrong = |record: &&CaseRecord| {
-            matches!(record.verdict, Verdict::Invalid | Verdict::Fail | Verdict::Regression)
-        };
-        wrong.extend(
-            records.iter().filter(is_wrong).map(|record| format!("{suite}/{}", record.case)),
-        );
-    }
-    wrong
-}
-
-/// Holds the table of the founding tests against the cases that there are.
-fn check_founding(options: &Options) -> Result<(), Stop> {
-    let signals = Signals::listen().map_err(Stop::Broken)?;
-    let chosen = choose(options, &signals)?;
-    let mut listed = Vec::new();
-    for chosen in &chosen {
-        listed.extend(chosen.cases.iter().map(|case| (chosen.suite.name, case)));
-    }
-    let wrong = founding::check(include_str!("../../ARCHITECTURE.md"), &listed);
-    if wrong.is_empty() { Ok(()) } else { Err(Stop::Broken(wrong.join("\n"))) }
 }
 
 /// Why there is no report.
@@ -319,16 +252,15 @@ fn run_case(options: &Options, chosen: &Chosen, case: &Listed, signals: &Signals
     loop {
         let (mut record, noise) = chosen.program.run_case(options.mode, &case.name, signals);
         // An answer is as right, or as wrong, on a busy machine.
-        if options.mode == Mode::Smoke {
+        if options.mode == Mode::Smoke || signals.code().is_some() {
             return record;
         }
         let Some(why) = noise.too_much() else { return record };
-        let gives_up = attempt == RERUNS_MAX || signals.code().is_some();
         // What is wrong is wrong on a busy machine too.
         if record.verdict == Verdict::Invalid || !record.verdict.is_gated() {
             return record;
         }
-        if gives_up {
+        if attempt == RERUNS_MAX {
             let verdict = record.verdict;
             record.withdraw(Verdict::Undecided, format!("{why}; by its figures: {verdict}"));
             return record;
