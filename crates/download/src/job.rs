@@ -69,7 +69,9 @@ pub struct FetchOptions {
     pub require_digest: bool,
     /// Holds the rate of all; each file has a share below it.
     pub limiter: Option<Limiter>,
-    /// Holds the memory of all: frames on their way to the hash, and small files before they are written.
+    /// Holds the memory of all: frames on their way to the hash, and small files before they are written. Below
+    /// 1.5 MiB it suffices for small files alone, of which each must fit in it. A file for which there is none
+    /// waits, and holds no connection meanwhile; its question may then be asked a second time.
     pub memory: Budget,
     /// What was learnt of origins before: how many connections to begin with.
     pub history: History,

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod receive;
+mod reserve;
 mod small;
 
 use std::sync::Arc;
@@ -84,7 +85,7 @@ impl Downloader {
         let inner = Inner {
             boot,
             client,
-            memory: options.memory.named("frames"),
+            memory: options.memory.named("files under way"),
             pressure: Pressure::default(),
             sites: Arc::new(Sites::new(options.connections_max, &options.history)),
             counters: Arc::default(),

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use limiter::{AdaptivePermit, Limiter, Share};
-use memory::FileWriter;
+use memory::{FileWriter, Reservation};
 
 use super::Inner;
 use super::receive::{First, Opened, Received, Receiver, Stopped};
+use super::reserve::Need;
 use crate::ask::{Answer, Asker, Failure};
 use crate::digest::Algorithm;
 use crate::error::{Error, ErrorKind, told};
@@ -39,6 +40,8 @@ pub(super) enum Missed {
     Restart { ranges: bool, error: Error },
     /// Another transfer has begun the same file.
     Yield,
+    /// There is no memory for what came: worth another question when there is.
+    Starved,
     /// Not worth it.
     Failed(Error),
 }
@@ -67,6 +70,8 @@ struct Manner {
     fresh: bool,
     /// With ranges.
     ranges: bool,
+    /// With memory for whatever comes.
+    reserved: bool,
 }
 
 impl<'a> Attempt<'a> {
@@ -84,7 +89,7 @@ impl<'a> Attempt<'a> {
             return Ok(unchanged);
         }
         let options = &self.inner.options;
-        let mut manner = Manner { fresh: false, ranges: true };
+        let mut manner = Manner { fresh: false, ranges: true, reserved: false };
         let mut backoff = Backoff::new(options.patience);
         let (mut restarts, mut yields) = (0, 0);
         loop {
@@ -94,8 +99,11 @@ impl<'a> Attempt<'a> {
                 Err(Missed::Restart { ranges, error }) if restarts < options.restarts_max => {
                     (self.tell)(Event::Restart { reason: told(&error) });
                     restarts += 1;
-                    manner = Manner { fresh: true, ranges: manner.ranges && ranges };
+                    let ranges = manner.ranges && ranges;
+                    manner = Manner { fresh: true, ranges, ..manner };
                 }
+                // Once: with memory for whatever comes nobody starves.
+                Err(Missed::Starved) => manner.reserved = true,
                 Err(Missed::Yield) if yields < YIELDS_MAX => yields += 1,
                 Err(Missed::Yield) => {
                     let message = "other processes begin the same file again and again";
@@ -159,6 +167,7 @@ impl<'a> Attempt<'a> {
             None => (Validator::default(), ByteRange::new(0, self.first_bytes())),
         };
         let resumed = here.is_some();
+        let memory = self.memory_first(manner.reserved).await?;
         let permit = self.asker.site().connections.acquire().await;
         let range = range.filter(|_| manner.ranges);
         let answer = self.asker.ask(range, &known).await.map_err(missed)?;
@@ -167,8 +176,10 @@ impl<'a> Attempt<'a> {
         if let (None, Some(total @ ..=FIRST_BYTES)) = (&store, opened.total)
             && opened.is_all()
         {
-            return self.small(opened, total).await;
+            let memory = self.memory_for(memory, Need::small(total))?;
+            return self.small(opened, total, memory).await;
         }
+        let memory = self.memory_for(memory, Need::large(opened.total))?;
         let store = match store {
             Some(store) => Some(store),
             None => Store::create(&self.place(&names))?,
@@ -178,7 +189,7 @@ impl<'a> Attempt<'a> {
             Some(total) if resumed && !opened.is_all() => store.go_on(total)?,
             _ => store.begin(&Object { address, validator, digest })?,
         };
-        self.receive(store, start, opened).await
+        self.receive(store, start, opened, memory).await
     }
 
     fn place<'p>(&'p self, names: &'p Names) -> Place<'p> {
@@ -224,6 +235,7 @@ impl<'a> Attempt<'a> {
         store: Box<Store>,
         start: Start,
         opened: Opened,
+        memory: Reservation,
     ) -> Result<Fetched, Missed> {
         let there = start.ledger.bytes();
         if let Some(bytes) = opened.total {
@@ -231,7 +243,7 @@ impl<'a> Attempt<'a> {
         }
         let writer = Arc::clone(&start.writer);
         let receiver = Receiver::new(self, self.asker, self.tell, store.journal());
-        let received = match receiver.run(start, opened).await {
+        let received = match receiver.run(start, opened, memory).await {
             Ok(received) => received,
             Err(Stopped::Changed(error)) => return Err(Missed::Restart { ranges: true, error }),
             Err(Stopped::BadRange(error)) => return Err(Missed::Restart { ranges: false, error }),

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::attempt::Attempt;
+use super::reserve::CONNECTION_BYTES;
 use crate::ask::Asker;
 use crate::digest::{Digest, Running};
 use crate::error::{Error, ErrorKind};
@@ -75,11 +76,6 @@ const BACKLOG_BYTES: u64 = 1 << 20;
 /// Those who wait for work hear of the hash each time that it has advanced by this: half of what the least
 /// part has.
 const TELL_BYTES: u64 = 512 << 10;
-/// What a connection holds: a buffer of hyper's, and the frame that is written.
-const CONNECTION_BYTES: u64 = 512 << 10;
-/// Frames on their way to the hash and ahead of it, at best, and at least.
-const WINDOW_BYTES_MAX: u64 = 12 << 20;
-const WINDOW_BYTES_MIN: u64 = 1 << 20;
 
 /// Why receiving ended early.
 pub(super) enum Stopped {
@@ -197,11 +193,16 @@ impl<'a> Receiver<'a> {
         }
     }
 
-    /// Receives what is missing and returns the digest of the whole.
-    pub(super) async fn run(&self, start: Start, opened: Opened) -> Result<Received, Stopped> {
+    /// Receives what is missing and returns the digest of the whole. `window` is for its frames and its first
+    /// connection.
+    pub(super) async fn run(
+        &self,
+        start: Start,
+        opened: Opened,
+        window: Reservation,
+    ) -> Result<Received, Stopped> {
         let Start { writer, ledger, hash } = start;
         let Opened { total, first } = opened;
-        let (window, first) = self.with_window(total, first).await?;
         let options = self.parts_options();
         let plan = Parts::new(total.unwrap_or(u64::MAX), ledger.clone(), hash.0, options);
         let news = Arc::new(News::new(hash.clone()));
@@ -255,36 +256,6 @@ impl<'a> Receiver<'a> {
             let _ = self.claim_durably(shared).await;
         }
         received
-    }
-
-    /// Memory for the frames of the file and for its first connection: much if there is much, or as little
-    /// as will do when it is free.
-    ///
-    /// Who waits for memory holds no permit: those that have the memory may be waiting for one.
-    async fn with_window(
-        &self,
-        total: Option<u64>,
-        first: Option<First>,
-    ) -> Result<(Reservation, Option<First>), Stopped> {
-        if let Some(window) = self.try_window(total) {
-            return Ok((window, first));
-        }
-        let held = first.map(|First { range, body, validator, .. }| (range, body, validator));
-        let least = self.attempt.inner.memory.reserve(WINDOW_BYTES_MIN + CONNECTION_BYTES).await;
-        let window = least.map_err(|refused| {
-            Error::new(ErrorKind::Other, "the memory limit is too low").because(refused)
-        })?;
-        let Some((range, body, validator)) = held else { return Ok((window, None)) };
-        let permit = self.site.connections.acquire().await;
-        Ok((window, Some(First { range, body, validator, permit })))
-    }
-
-    fn try_window(&self, total: Option<u64>) -> Option<Reservation> {
-        let budget = &self.attempt.inner.memory;
-        let wanted = total.unwrap_or(u64::MAX).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
-        let sizes = std::iter::successors(Some(wanted), |bytes| Some(bytes / 2));
-        let mut sizes = sizes.take_while(|bytes| WINDOW_BYTES_MIN < *bytes);
-        sizes.find_map(|bytes| budget.try_reserve(bytes + CONNECTION_BYTES).ok())
     }
 
     fn parts_options(&self) -> PartsOptions {

@@ -1,6 +1,7 @@
 //! A file that one answer holds: it is checked in memory and written at once.
 
 use http_body_util::BodyExt;
+use memory::Reservation;
 
 use super::attempt::{Attempt, FIRST_BYTES, Missed};
 use super::receive::{First, Opened, Received};
@@ -11,12 +12,13 @@ use crate::publisher::Parcel;
 
 impl Attempt<'_> {
     /// Takes a whole small file in, checks it and publishes it. Nothing is on the disk before.
-    pub(super) async fn small(&self, opened: Opened, total: u64) -> Result<Fetched, Missed> {
+    pub(super) async fn small(
+        &self,
+        opened: Opened,
+        total: u64,
+        reservation: Reservation,
+    ) -> Result<Fetched, Missed> {
         (self.tell)(Event::Plan { bytes: total, fetch_bytes: total });
-        let budget = self.inner.options.memory.named("small files");
-        let reservation = budget.reserve(total.max(1)).await.map_err(|refused| {
-            Error::new(ErrorKind::Other, "the memory limit is too low").because(refused)
-        })?;
         let bytes = match opened.first {
             Some(first) => self.collect(first, total).await?,
             None => Vec::new(),

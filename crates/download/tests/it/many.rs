@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use download::{Downloader, Event, FetchOptions, How, Job};
 use limiter::{Burst, Limiter, Rate};
-use memory::Level;
+use memory::{Budget, Level};
 use pool::http::{Client, ClientOptions};
 use testkit::{Blob, Options, Origin};
 use tokio::time::timeout;
@@ -113,6 +113,45 @@ async fn who_waits_for_memory_keeps_nobody_from_asking() {
     let all = downloader.fetch_all(blobs.iter().map(job).collect(), |_, _| {}, |_, _| {});
     let fetched = timeout(Duration::from_secs(20), all).await.expect("nobody stands still");
     assert!(fetched.iter().all(Result::is_ok), "{fetched:?}");
+}
+
+/// Premise: large files hold the memory and want permits and connections for their parts, while answers of others
+/// are here for which there is no memory. There are no more connections than permits, as in the program.
+#[tokio::test]
+async fn who_waits_for_memory_holds_neither_a_permit_nor_a_connection() {
+    for (connections, memory, sizes) in [
+        (1, 2 << 20, &[6 << 20, 1 << 20, 1 << 20, 1_000_000, 1_000_000][..]),
+        (1, 2 << 20, &[4 << 20, 4 << 20, 4 << 20]),
+        (2, 4 << 20, &[6 << 20, 6 << 20, 6 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20]),
+        (8, 6 << 20, &[3 << 20, 1 << 20, 3 << 20, 1 << 20, 3 << 20, 1 << 20, 3 << 20, 1 << 20]),
+        // As little as the smallest takes.
+        (2, 1 << 20, &[1 << 20, 1000, 0]),
+    ] {
+        let blob = |(k, &size): (usize, &u64)| Blob::new(format!("file-{k}"), size, k as u64);
+        let blobs: Vec<_> = sizes.iter().enumerate().map(blob).collect();
+        let origin = Origin::start(Options { blobs: blobs.clone(), ..Options::default() }).unwrap();
+        origin.update(|settings| settings.connection_bandwidth = Some(40_000_000));
+        let folder = testkit::temp_dir(&[]);
+        let memory = Budget::new(memory);
+        let options = FetchOptions {
+            connections_max: connections,
+            memory: memory.clone(),
+            ..FetchOptions::default()
+        };
+        let mut client = client_options();
+        client.pool.connections_max = connections;
+        let downloader = Downloader::new(Client::new(client), options);
+        let job = |blob: &Blob| {
+            let url = origin.url(blob.name()).parse().unwrap();
+            Job::new(url, folder.path().join(blob.name()))
+        };
+        let all = downloader.fetch_all(blobs.iter().map(job).collect(), |_, _| {}, |_, _| {});
+        let fetched = timeout(Duration::from_secs(20), all).await.expect("nobody stands still");
+        for (blob, fetched) in blobs.iter().zip(fetched) {
+            assert_eq!(blob.digests().sha256, fetched.unwrap().digest.to_string());
+        }
+        assert_eq!(0, memory.stats().reserved_bytes);
+    }
 }
 
 #[test]

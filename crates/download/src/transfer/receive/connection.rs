@@ -11,7 +11,8 @@ use limiter::AdaptivePermit;
 use memory::Reservation;
 use pool::http::BodyError;
 
-use super::{CONNECTION_BYTES, Drawn, NEAR, Receiver, Reply, Shared, Stopped, WAIT_MAX};
+use super::super::reserve::CONNECTION_BYTES;
+use super::{Drawn, NEAR, Receiver, Reply, Shared, Stopped, WAIT_MAX};
 use crate::ask::{Answer, Failure};
 use crate::error::{Error, ErrorKind, told};
 use crate::hasher::Frame;
