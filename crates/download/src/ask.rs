@@ -1,5 +1,7 @@
 //! One question to a server: redirects followed, the answer held against the question.
 
+mod judge;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,9 +16,10 @@ use pool::http::{Body, Client, Origin};
 use tokio::sync::Mutex;
 use url::Url;
 
+use self::judge::judge;
 use crate::error::{Error, ErrorKind, says_nonsense};
 use crate::hub::Refusal;
-use crate::range::{ByteRange, ContentRange};
+use crate::range::ByteRange;
 use crate::redirect::{Route, origin};
 use crate::retry::{Quota, retry_after};
 use crate::seam::{self, Clock};
@@ -48,6 +51,9 @@ pub(crate) enum Answer {
 pub(crate) enum Failure {
     /// Worth another attempt, perhaps after the time that the server asks for.
     Transient { wish: Option<Duration>, error: Error },
+    /// It lacks the mark that the object had: somebody else's, or the server has none any more. Worth another
+    /// attempt, and worth beginning anew when it stays so.
+    Unmarked(Error),
     /// It is another object than before.
     Changed(Changed),
     /// The server answers ranges wrongly: what was asked for has to be asked for without them.
@@ -238,13 +244,6 @@ pub(crate) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The one value of a header; two that differ say nothing.
-fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next()?;
-    values.all(|other| other == first).then(|| first.to_str().ok()).flatten()
-}
-
 pub(crate) fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
@@ -274,106 +273,6 @@ pub(crate) fn no_reply(error: pool::http::Error) -> Failure {
         ),
         _ => Failure::transient(Error::new(ErrorKind::Network, "no answer").because(error)),
     }
-}
-
-/// Holds a reply against the question.
-fn judge(
-    reply: Response<Body>,
-    range: Option<ByteRange>,
-    known: &Validator,
-) -> Result<Answer, Failure> {
-    let (head, body) = reply.into_parts();
-    let headers = &head.headers;
-    match head.status {
-        StatusCode::OK => {
-            check_encoding(headers)?;
-            if known.can_resume() && !headers.contains_key(header::ETAG) {
-                // What had a mark and has none now comes from somebody else, such as the page of a
-                // network that wants a password first.
-                let message = "the answer lacks the mark of the object that is half here";
-                return Err(Failure::transient(Error::new(ErrorKind::Network, message)));
-            }
-            let validator = Validator::new(single(headers, header::ETAG), length(headers));
-            Ok(Answer::Whole { body, validator })
-        }
-        StatusCode::PARTIAL_CONTENT => {
-            check_encoding(headers)?;
-            let asked = range.ok_or_else(|| {
-                let message = "a partial answer to a question for all";
-                Failure::Fatal(Error::new(ErrorKind::Network, message))
-            })?;
-            part(headers, body, asked, known)
-        }
-        StatusCode::RANGE_NOT_SATISFIABLE => unsatisfiable(headers, range, known),
-        StatusCode::PRECONDITION_FAILED => {
-            let now = Validator::new(single(headers, header::ETAG), None);
-            Err(known.check(&now).map_or_else(Failure::Changed, |()| {
-                // It refuses the mark that it gave: then without it.
-                let message = "the server refuses the mark that it gave";
-                Failure::BadRange(Error::new(ErrorKind::Network, message))
-            }))
-        }
-        status => Err(refused(status, headers)),
-    }
-}
-
-fn part(
-    headers: &HeaderMap,
-    body: Body,
-    asked: ByteRange,
-    known: &Validator,
-) -> Result<Answer, Failure> {
-    let content_range = single(headers, header::CONTENT_RANGE);
-    let came = ContentRange::accept(content_range, asked, known.total());
-    let came = match came {
-        Ok(came) => came,
-        Err(crate::RangeMismatch::OtherSize { came, .. }) => {
-            let now = Validator::new(single(headers, header::ETAG), Some(came));
-            let changed = known.check(&now).expect_err("the sizes differ");
-            return Err(Failure::Changed(changed));
-        }
-        Err(mismatch) => {
-            let message = "the server answers ranges wrongly";
-            return Err(Failure::BadRange(
-                Error::new(ErrorKind::Network, message).because(mismatch),
-            ));
-        }
-    };
-    let total = came.total.or(known.total());
-    let validator = Validator::new(single(headers, header::ETAG), total);
-    known.check(&validator).map_err(Failure::Changed)?;
-    Ok(Answer::Part { body, range: came.range, validator })
-}
-
-/// 416: right for an object without bytes; otherwise the server has fewer bytes than we think, or errs.
-fn unsatisfiable(
-    headers: &HeaderMap,
-    range: Option<ByteRange>,
-    known: &Validator,
-) -> Result<Answer, Failure> {
-    let total = single(headers, header::CONTENT_RANGE);
-    let total: Option<u64> =
-        total.and_then(|text| text.trim().strip_prefix("bytes */")?.parse().ok());
-    let validator = Validator::new(single(headers, header::ETAG), total);
-    known.check(&validator).map_err(Failure::Changed)?;
-    if total == Some(0) && range.is_some_and(|range| range.start() == 0) {
-        return Ok(Answer::Empty { validator });
-    }
-    let message = "the server refuses a range of the object";
-    Err(Failure::BadRange(Error::new(ErrorKind::Network, message)))
-}
-
-fn check_encoding(headers: &HeaderMap) -> Result<(), Failure> {
-    let encoding = text(headers, header::CONTENT_ENCODING).unwrap_or("identity");
-    if encoding.eq_ignore_ascii_case("identity") {
-        return Ok(());
-    }
-    let message = "the server encodes the file although it was asked not to";
-    Err(Failure::Fatal(Error::new(ErrorKind::Network, message)))
-}
-
-fn length(headers: &HeaderMap) -> Option<u64> {
-    single(headers, header::CONTENT_LENGTH)?.parse().ok()
 }
 
 pub(crate) fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {

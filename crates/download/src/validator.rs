@@ -68,7 +68,8 @@ impl Validator {
         self.etag.is_some() && self.total.is_some()
     }
 
-    /// Compares a later reply with this one. What it does not say is taken as unchanged.
+    /// Compares a later reply with this one. What it does not say does not differ; whether bytes without the mark may
+    /// be written is another question, and the answer of [`Downloader`](crate::Downloader) is no.
     ///
     /// # Errors
     ///

@@ -206,6 +206,7 @@ impl Hub {
             let (wish, error) = match self.get_once(&url).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Transient { wish, error }) => (wish, error),
+                Err(Failure::Unmarked(error)) => (None, error),
                 Err(Failure::Fatal(error) | Failure::BadRange(error)) => return Err(error),
                 Err(Failure::Changed(changed)) => {
                     let error =

@@ -38,6 +38,10 @@ pub(super) enum Missed {
     Again { wish: Option<Duration>, error: Error },
     /// Worth beginning anew.
     Restart { ranges: bool, error: Error },
+    /// Worth another question, and worth beginning anew when questions are used up.
+    Unmarked(Error),
+    /// Nothing guards its ranges: worth a question for all of it.
+    Unguarded,
     /// Another transfer has begun the same file.
     Yield,
     /// There is no memory for what came: worth another question when there is.
@@ -96,12 +100,19 @@ impl<'a> Attempt<'a> {
             match self.once(manner).await {
                 Ok(fetched) => return Ok(fetched),
                 Err(Missed::Again { wish, error }) => self.pause(&mut backoff, wish, error).await?,
-                Err(Missed::Restart { ranges, error }) if restarts < options.restarts_max => {
-                    (self.tell)(Event::Restart { reason: told(&error) });
-                    restarts += 1;
+                Err(Missed::Restart { ranges, error }) => {
+                    self.begin_anew(&mut restarts, error)?;
                     let ranges = manner.ranges && ranges;
                     manner = Manner { fresh: true, ranges, ..manner };
                 }
+                Err(Missed::Unmarked(error)) => {
+                    if let Err(error) = self.pause(&mut backoff, None, error).await {
+                        self.begin_anew(&mut restarts, error)?;
+                        manner.fresh = true;
+                    }
+                }
+                // Once: without ranges none is unguarded.
+                Err(Missed::Unguarded) => manner.ranges = false,
                 // Once: with memory for whatever comes nobody starves.
                 Err(Missed::Starved) => manner.reserved = true,
                 Err(Missed::Yield) if yields < YIELDS_MAX => yields += 1,
@@ -109,9 +120,19 @@ impl<'a> Attempt<'a> {
                     let message = "other processes begin the same file again and again";
                     return Err(Error::new(ErrorKind::Other, message));
                 }
-                Err(Missed::Restart { error, .. } | Missed::Failed(error)) => return Err(error),
+                Err(Missed::Failed(error)) => return Err(error),
             }
         }
+    }
+
+    /// Counts a beginning anew and tells of it, or says that there was one too many.
+    fn begin_anew(&self, restarts: &mut u32, error: Error) -> Result<(), Error> {
+        if self.inner.options.restarts_max <= *restarts {
+            return Err(error);
+        }
+        *restarts += 1;
+        (self.tell)(Event::Restart { reason: told(&error) });
+        Ok(())
     }
 
     /// Waits before the next question, or says that there is none.
@@ -179,6 +200,9 @@ impl<'a> Attempt<'a> {
             let memory = self.memory_for(memory, Need::small(total))?;
             return self.small(opened, total, memory).await;
         }
+        if !opened.is_all() && !self.is_guarded(&validator) {
+            return Err(Missed::Unguarded);
+        }
         let memory = self.memory_for(memory, Need::large(opened.total))?;
         let store = match store {
             Some(store) => Some(store),
@@ -195,6 +219,12 @@ impl<'a> Attempt<'a> {
     fn place<'p>(&'p self, names: &'p Names) -> Place<'p> {
         let Inner { files, boot, .. } = self.inner;
         Place { files, boot, names, target: &self.job.target, algorithm: self.algorithm }
+    }
+
+    /// Whether what comes in several answers is of one object, or is found out if not: a strong mark guards, and
+    /// so does a digest.
+    pub(super) fn is_guarded(&self, validator: &Validator) -> bool {
+        validator.guard().is_some() || self.job.digest.is_some()
     }
 
     fn first_bytes(&self) -> u64 {
@@ -330,6 +360,7 @@ async fn publish(writer: FileWriter) -> Result<(), Error> {
 pub(super) fn missed(failure: Failure) -> Missed {
     match failure {
         Failure::Transient { wish, error } => Missed::Again { wish, error },
+        Failure::Unmarked(error) => Missed::Unmarked(error),
         Failure::Fatal(error) => Missed::Failed(error),
         Failure::Changed(changed) => {
             let error = Error::new(ErrorKind::Network, "the object changed").because(changed);

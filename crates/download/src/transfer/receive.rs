@@ -129,6 +129,8 @@ struct Shared<'a> {
     /// Nothing else came from the site when this began.
     began_alone: bool,
     known: Mutex<Validator>,
+    /// What is missing may be asked for in further answers.
+    is_guarded: bool,
     news: Arc<News>,
     /// Every byte is here.
     ended: Notify,
@@ -220,6 +222,7 @@ impl<'a> Receiver<'a> {
             hasher,
             total,
             began_alone: self.site.connections.in_flight() == 1,
+            is_guarded: self.attempt.is_guarded(&known),
             known: Mutex::new(known),
             news,
             ended: Notify::new(),

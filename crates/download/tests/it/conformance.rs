@@ -87,6 +87,22 @@ fn an_object_that_changes_is_never_mixed() {
 }
 
 #[test]
+fn what_nothing_guards_comes_in_one_answer() {
+    for etag in ["etag=none", "etag=weak"] {
+        // The first answer is of another object, as if that had changed right after it.
+        check(&[etag, "swap#1"], false, Right);
+        check(&[etag], true, Right);
+        check(&[etag, "cut#1:at=1000000"], false, Right);
+    }
+}
+
+#[test]
+fn a_mark_that_is_gone_ends_in_the_right_file() {
+    check(&["etag=none#2.."], false, Right);
+    check(&["etag=none#2.."], true, Right);
+}
+
+#[test]
 fn a_flipped_bit_is_caught() {
     check(&["flip#1:at=5"], true, Right);
     check(&["flip:at=5"], true, Refused(ErrorKind::Integrity));

@@ -43,6 +43,20 @@ fn bytes_of_another_object_are_not_kept() {
     assert_eq!((Some(true), How::Fetched), (world.is_right(), fetched.how));
 }
 
+/// Premise: the server has lost its mark for good, and knows no ranges any more.
+#[test]
+fn what_can_never_be_gone_on_with_is_begun_anew() {
+    for with_digest in [true, false] {
+        let world = World::new(&["status=404#8.."]);
+        fetch(&world.job(with_digest), &options(), |_| ()).unwrap_err();
+        let faults = ["etag=none", "ignore-range"].map(|rule| rule.parse().expect("a rule"));
+        world.origin.update(|settings| settings.faults = faults.to_vec());
+        let fetched = fetch(&world.job(with_digest), &options(), |_| ()).unwrap();
+        assert_eq!((Some(true), How::Fetched), (world.is_right(), fetched.how));
+        assert_eq!(["file"], *world.names());
+    }
+}
+
 #[test]
 fn another_number_of_connections_changes_nothing() {
     let world = World::new(&["status=404#6.."]);

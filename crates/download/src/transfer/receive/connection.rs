@@ -162,6 +162,11 @@ impl Receiver<'_> {
         (flight, range, permit): Drawn,
         backoff: &mut Backoff,
     ) -> Result<(), Broken> {
+        if !shared.is_guarded {
+            let message = "the answer ended early, and no mark says what would go on with it";
+            let error = Error::new(ErrorKind::Network, message);
+            return Err(Failure::Transient { wish: None, error }.into());
+        }
         let known = shared.known.lock().clone();
         match self.asker.ask(Some(range), &known).await? {
             Answer::Part { body, validator, .. } => {
@@ -244,6 +249,10 @@ impl Receiver<'_> {
     }
 
     fn is_better_given_up(&self, shared: &Shared<'_>, flight: Flight) -> bool {
+        // All would have to come again.
+        if !shared.is_guarded {
+            return false;
+        }
         let parts = shared.parts.lock();
         if self.crowd().is_too_large() {
             return parts.is_large(flight);
@@ -335,8 +344,9 @@ impl Receiver<'_> {
         failure: Failure,
         backoff: &mut Backoff,
     ) -> Result<(), Stopped> {
-        let (wish, error) = match failure {
-            Failure::Transient { wish, error } => (wish, error),
+        let (wish, error, anew) = match failure {
+            Failure::Transient { wish, error } => (wish, error, false),
+            Failure::Unmarked(error) => (None, error, true),
             Failure::Changed(changed) => {
                 let error = Error::new(ErrorKind::Network, "the object changed").because(changed);
                 return Err(Stopped::Changed(error));
@@ -349,7 +359,9 @@ impl Receiver<'_> {
             return Err(Stopped::Changed(error));
         }
         let wait = backoff.next(seam::chance(), wish);
-        let Some(wait) = wait else { return Err(Stopped::Failed(error)) };
+        let Some(wait) = wait else {
+            return Err(if anew { Stopped::Changed(error) } else { Stopped::Failed(error) });
+        };
         self.attempt.inner.counters.retries.add(1);
         (self.tell)(Event::Retry { attempt: backoff.attempts(), wait, reason: told(&error) });
         tokio::time::sleep(wait).await;
