@@ -21,7 +21,7 @@ use pool::http::Origin;
 use pool::http::{Tls, TlsError};
 use tokio::sync::Notify;
 
-use super::plan::{ApiKey, Load, Plan, Target};
+use super::plan::{ApiKey, Plan, Target};
 use super::record::RequestRecord;
 use super::seam::{Clock, StampCounts};
 
@@ -39,10 +39,10 @@ pub enum StartError {
     },
     /// The API key holds characters that no header may have.
     ApiKey,
-    /// The load is none: no streams, no rate, no workers, or neither requests nor a duration.
+    /// The plan is none that can be run: see [`Plan::check`].
     Load {
-        /// What is missing.
-        reason: &'static str,
+        /// What is missing, or too much.
+        reason: String,
     },
     /// There is no TLS for `https`.
     #[cfg(feature = "tls")]
@@ -54,7 +54,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Url { reason } => write!(f, "requests cannot go to this URL: {reason}"),
             Self::ApiKey => f.write_str("the API key holds characters that no header may have"),
-            Self::Load { reason } => write!(f, "there is nothing to send: {reason}"),
+            Self::Load { reason } => write!(f, "this load cannot be sent: {reason}"),
             #[cfg(feature = "tls")]
             Self::Tls(_) => f.write_str("TLS cannot be set up"),
         }
@@ -161,7 +161,7 @@ impl Drive {
     ///
     /// [`StartError`].
     pub fn new(target: &Target, plan: Plan) -> Result<Self, StartError> {
-        check_load(&plan)?;
+        plan.check().map_err(|reason| StartError::Load { reason })?;
         let url = target.request_url();
         let uri: Uri = url.parse().map_err(|_| StartError::Url { reason: no_url(&url) })?;
         let origin = Origin::of(&uri);
@@ -281,20 +281,6 @@ impl Shared {
 fn no_url(url: &str) -> String {
     let hint = if url.contains("://") { "" } else { "; it begins with http:// or https://" };
     format!("`{url}` is no URL{hint}")
-}
-
-fn check_load(plan: &Plan) -> Result<(), StartError> {
-    let missing = match plan.load {
-        Load::Closed { streams: 0 } => "no streams",
-        Load::Open { rate, .. } if !(0.0 < rate && rate.is_finite()) => "no rate above 0",
-        Load::Replay { .. } if 0 < plan.workers => return Ok(()),
-        _ if plan.workers == 0 => "no workers",
-        _ if plan.requests.is_none() && plan.duration.is_none() => {
-            "neither a number of requests nor a duration"
-        }
-        _ => return Ok(()),
-    };
-    Err(StartError::Load { reason: missing })
 }
 
 fn authorization(target: &Target) -> Result<Option<String>, StartError> {

@@ -130,12 +130,12 @@ pub enum Load {
     /// A closed loop: so many streams at once, each followed by the next. Its latencies say nothing of
     /// users who do not wait for each other.
     Closed {
-        /// At least 1.
+        /// At least 1, at most [`Plan::AT_ONCE_MAX`].
         streams: usize,
     },
     /// An open loop: requests on a clock, whatever becomes of those before.
     Open {
-        /// Per second, above 0.
+        /// Per second, above 0, at most [`Plan::RATE_MAX`].
         rate: f64,
         /// The gaps between them.
         arrival: Arrival,
@@ -163,7 +163,8 @@ pub enum StampSource {
 pub struct Plan {
     /// How much at once.
     pub load: Load,
-    /// Requests in all, those of the warm-up too; without it `duration` alone ends the run.
+    /// Requests in all, those of the warm-up too; without it `duration` alone ends the run, or
+    /// [`Plan::REQUESTS_MAX`] of them.
     pub requests: Option<u64>,
     /// How long requests are started. Those under way are waited for, each within its time-out.
     pub duration: Option<Duration>,
@@ -171,15 +172,68 @@ pub struct Plan {
     pub warmup: Duration,
     /// Draws the arrivals.
     pub seed: u64,
-    /// How many threads share the load, each with a runtime and connections of its own. At least 1.
+    /// How many threads share the load, each with a runtime and connections of its own. At least 1, at
+    /// most [`Plan::WORKERS_MAX`].
     pub workers: usize,
-    /// Requests in flight at once in an open loop; an arrival beyond it is listed as not sent.
+    /// Requests in flight at once in an open loop; an arrival beyond it is listed as not sent. At most
+    /// [`Plan::AT_ONCE_MAX`].
     pub in_flight_max: usize,
     /// Whose clock stamps what arrives.
     pub stamp: StampSource,
 }
 
 impl Plan {
+    /// Streams, or requests in flight, at once: twice what one address has ports for.
+    pub const AT_ONCE_MAX: usize = 1 << 17;
+    /// Requests per second of an open loop: a hundred times what its send lag is promised for.
+    pub const RATE_MAX: f64 = 100_000.0;
+    /// Requests of one run. The record of each is kept until the run is told: a gigabyte without any event.
+    pub const REQUESTS_MAX: u64 = 4_000_000;
+    /// Threads: more than machines have cores.
+    pub const WORKERS_MAX: usize = 1024;
+
+    /// Says why this plan cannot be run, if it cannot: there is nothing to send, or more than the limits.
+    ///
+    /// # Errors
+    ///
+    /// The reason, in words.
+    pub fn check(&self) -> Result<(), String> {
+        self.check_something()?;
+        let at_once = match self.load {
+            Load::Closed { streams } => streams.max(self.in_flight_max),
+            _ => self.in_flight_max,
+        };
+        at_most("streams or requests in flight", at_once, Self::AT_ONCE_MAX)?;
+        at_most("workers", self.workers, Self::WORKERS_MAX)?;
+        at_most("requests", self.requests.unwrap_or(0), Self::REQUESTS_MAX)?;
+        if let Load::Open { rate, .. } = self.load {
+            at_most("requests a second", rate, Self::RATE_MAX)?;
+            let seconds = self.duration.filter(|_| self.requests.is_none());
+            let planned = rate * seconds.map_or(0.0, |duration| duration.as_secs_f64());
+            at_most("requests", planned.round(), Self::REQUESTS_MAX as f64)?;
+        }
+        Ok(())
+    }
+
+    fn check_something(&self) -> Result<(), &'static str> {
+        match self.load {
+            Load::Closed { streams: 0 } => Err("no streams"),
+            Load::Open { rate, .. } if !(0.0 < rate && rate.is_finite()) => Err("no rate above 0"),
+            _ if self.workers == 0 => Err("no workers"),
+            Load::Replay { .. } => Ok(()),
+            _ if self.requests.is_none() && self.duration.is_none() => {
+                Err("neither a number of requests nor a duration")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How many requests there are at most.
+    #[cfg(feature = "stream")]
+    pub(crate) fn requests_max(&self) -> u64 {
+        self.requests.unwrap_or(Self::REQUESTS_MAX).min(Self::REQUESTS_MAX)
+    }
+
     /// A closed loop of so many streams, each once, on one thread.
     #[must_use]
     pub fn closed(streams: usize) -> Self {
@@ -212,9 +266,45 @@ impl Plan {
     }
 }
 
+fn at_most<T: Copy + PartialOrd + fmt::Display>(
+    what: &str,
+    asked: T,
+    most: T,
+) -> Result<(), String> {
+    if asked <= most { Ok(()) } else { Err(format!("{asked} {what}, at most {most}")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[track_caller]
+    fn check_refused(plan: &Plan, expected: &str) {
+        assert_eq!(Err(expected.to_owned()), plan.check());
+    }
+
+    #[test]
+    fn every_load_has_an_upper_bound() {
+        let open = |rate| Plan::open(rate, Arrival::Poisson, Duration::from_secs(40));
+        assert_eq!(Ok(()), open(Plan::RATE_MAX).check());
+        assert_eq!(Ok(()), Plan::closed(Plan::AT_ONCE_MAX).check());
+        check_refused(
+            &Plan::closed(131_073),
+            "131073 streams or requests in flight, at most 131072",
+        );
+        let in_flight = Plan { in_flight_max: usize::MAX / 2 + 1, ..open(1.0) };
+        assert!(in_flight.check().is_err());
+        check_refused(&open(100_001.0), "100001 requests a second, at most 100000");
+        assert!(open(1e300).check().is_err());
+        let long = Plan { duration: Some(Duration::from_secs(41)), ..open(100_000.0) };
+        check_refused(&long, "4100000 requests, at most 4000000");
+        assert_eq!(Ok(()), Plan { requests: Some(9), ..long.clone() }.check());
+        check_refused(
+            &Plan { requests: Some(4_000_001), ..long },
+            "4000001 requests, at most 4000000",
+        );
+        check_refused(&Plan { workers: 1025, ..open(1.0) }, "1025 workers, at most 1024");
+    }
 
     #[track_caller]
     fn check(url: &str, endpoint: Endpoint, expected: &str) {

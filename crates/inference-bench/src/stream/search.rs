@@ -5,8 +5,10 @@ use crate::stats::share_interval;
 /// How a search goes about it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SearchOptions {
-    /// The load to begin with, above 0.
+    /// The load to begin with, above 0, at most `load_max`.
     pub start: f64,
+    /// The highest load that may be tried. No limit by default.
+    pub load_max: f64,
     /// The share of requests that must meet their objectives, in `(0, 1)`. 0.99 by default: what one
     /// hopes of a p99.
     pub share_min: f64,
@@ -22,7 +24,14 @@ pub struct SearchOptions {
 
 impl Default for SearchOptions {
     fn default() -> Self {
-        Self { start: 1.0, share_min: 0.99, ratio_max: 1.025, probes_max: 10, whole: false }
+        Self {
+            start: 1.0,
+            load_max: f64::INFINITY,
+            share_min: 0.99,
+            ratio_max: 1.025,
+            probes_max: 10,
+            whole: false,
+        }
     }
 }
 
@@ -96,7 +105,8 @@ impl Search {
         }
         let load = match (self.found.holds, self.found.fails) {
             (None, None) => self.options.start,
-            (Some(holds), None) => holds * 2.0,
+            (Some(holds), None) if self.options.load_max <= holds => return None,
+            (Some(holds), None) => self.options.load_max.min(holds * 2.0),
             (None, Some(fails)) => fails / 2.0,
             (Some(holds), Some(fails)) if fails / holds <= self.options.ratio_max => return None,
             (Some(holds), Some(fails)) => (holds * fails).sqrt(),
@@ -164,6 +174,18 @@ mod tests {
             assert!(holds <= truth && truth < fails && fails / holds <= 1.05, "{truth}: {found:?}");
             assert!(probes <= 10);
         }
+    }
+
+    #[test]
+    fn no_load_above_the_highest_is_tried() {
+        let mut search =
+            Search::new(SearchOptions { start: 3.0, load_max: 10.0, ..SearchOptions::default() });
+        while search.next().is_some() {
+            search.report(1000, 1000);
+        }
+        let loads: Vec<f64> = search.probes().iter().map(|probe| probe.load).collect();
+        assert_eq!(vec![3.0, 6.0, 10.0], loads);
+        assert_eq!(Found { holds: Some(10.0), fails: None }, search.found());
     }
 
     #[test]

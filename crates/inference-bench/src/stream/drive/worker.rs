@@ -66,7 +66,8 @@ fn connections(shared: &Arc<Shared>, worker: usize) -> Connections {
         Load::Closed { streams } => share(streams, worker, shared),
         _ => shared.plan.in_flight_max,
     };
-    // One that is closing still has its place: the next must not wait for it.
+    // One that is closing still has its place: the next must not wait for it. A plan that was checked has
+    // room for twice as many.
     let places = 2 * connections_max.max(1);
     let options = Options {
         connections_max: places,
@@ -118,7 +119,7 @@ fn next_number(shared: &Shared) -> Option<u64> {
         return None;
     }
     let number = shared.next_number.fetch_add(1, Ordering::Relaxed);
-    shared.plan.requests.is_none_or(|requests| number < requests).then_some(number)
+    (number < shared.plan.requests_max()).then_some(number)
 }
 
 /// Requests on a clock. What is due is sent, however late we are; nothing is moved.
@@ -128,7 +129,7 @@ async fn open(
     alarm: &Alarm,
     due: impl Iterator<Item = (u64, u64, Option<Traced>)>,
 ) -> std::io::Result<Vec<RequestRecord>> {
-    let requests = shared.plan.requests.unwrap_or(u64::MAX);
+    let requests = shared.plan.requests_max();
     let end_ns = shared.end_ns();
     let planned = due
         .map(|(number, due_ns, traced)| (number, HEAD_START_NS.saturating_add(due_ns), traced))

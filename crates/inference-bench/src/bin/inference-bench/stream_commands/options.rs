@@ -13,6 +13,8 @@ use crate::calibrate_command::Stamp;
 const OPEN_DURATION: Duration = Duration::from_secs(10);
 /// What the founding suite allows a server to add to each token.
 const OVERHEAD_MAX: Duration = Duration::from_millis(3);
+/// Below this, arrivals come in bursts of hundreds with nothing between them.
+const BURSTINESS_MIN: f64 = 0.01;
 /// Loads that one sweep may have.
 const SWEEP_MAX: usize = 64;
 
@@ -194,6 +196,7 @@ impl Options {
         let loads = match (self.search, &self.sweep[..]) {
             (Some(_), _) => Loads::Search(SearchOptions {
                 start: first,
+                load_max: self.load_max(),
                 share_min: self.slo_share,
                 whole: !open,
                 ..SearchOptions::default()
@@ -212,19 +215,35 @@ impl Options {
         if !(0.0 < self.slo_share && self.slo_share < 1.0) {
             return Err(format!("--slo-share {} is not between 0 and 1", self.slo_share));
         }
-        if !(0.0 < self.burstiness && self.burstiness.is_finite()) {
-            return Err(format!("--burstiness {} is not above 0", self.burstiness));
+        if !(BURSTINESS_MIN <= self.burstiness && self.burstiness.is_finite()) {
+            let burstiness = self.burstiness;
+            return Err(format!("--burstiness {burstiness} is not at least {BURSTINESS_MIN}"));
         }
         let trace = self.trace()?;
         // Of a trace, the load is its mean rate.
         let mean_rate = trace.as_ref().map(|trace| Loads::One(trace.rate().unwrap_or(1.0)));
-        Ok(Asked {
+        let asked = Asked {
             target: self.target()?,
             trace,
             loads: mean_rate.unwrap_or(loads),
             overhead_max: self.max_overhead.or(self.expect_interval.map(|_| OVERHEAD_MAX)),
             workers: self.workers.unwrap_or_else(workers).max(1),
-        })
+        };
+        // Before the first load is sent: the last one of a sweep may be the one that cannot be.
+        for &load in std::iter::once(&first).chain(&self.sweep) {
+            self.plan(load, &asked).check()?;
+        }
+        Ok(asked)
+    }
+
+    /// The highest load that can be asked for.
+    fn load_max(&self) -> f64 {
+        if !self.is_open() {
+            return Plan::AT_ONCE_MAX as f64;
+        }
+        let duration = self.duration.unwrap_or(OPEN_DURATION).as_secs_f64();
+        let by_requests = Plan::REQUESTS_MAX as f64 / duration;
+        if self.requests.is_some() { Plan::RATE_MAX } else { Plan::RATE_MAX.min(by_requests) }
     }
 
     /// Whether requests come on a clock.
