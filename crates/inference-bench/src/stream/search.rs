@@ -81,6 +81,8 @@ pub struct Search {
     options: SearchOptions,
     found: Found,
     probes: Vec<Probe>,
+    /// A probe had no requests: a lower load would have none, too.
+    is_empty: bool,
 }
 
 impl Search {
@@ -94,13 +96,14 @@ impl Search {
         assert!(0.0 < options.start && options.start.is_finite(), "a start of {}", options.start);
         let share_min = options.share_min;
         assert!(0.0 < share_min && share_min < 1.0, "a share of {share_min}");
-        Self { options, found: Found { holds: None, fails: None }, probes: Vec::new() }
+        let found = Found { holds: None, fails: None };
+        Self { options, found, probes: Vec::new(), is_empty: false }
     }
 
     /// Returns the load to try next, or `None` when the search is over.
     #[must_use]
     pub fn next(&self) -> Option<f64> {
-        if self.options.probes_max as usize <= self.probes.len() {
+        if self.is_empty || self.options.probes_max as usize <= self.probes.len() {
             return None;
         }
         let load = match (self.found.holds, self.found.fails) {
@@ -121,11 +124,15 @@ impl Search {
     }
 
     /// Takes the outcome of the load that [`Search::next`] named: `good` of `n` requests met their
-    /// objectives.
+    /// objectives. No requests say nothing, and end the search.
     pub fn report(&mut self, good: u64, n: u64) {
         let Some(load) = self.next() else { return };
+        self.is_empty = n == 0;
+        if self.is_empty {
+            return;
+        }
         let share_min = self.options.share_min;
-        let holds = 0 < n && share_min <= good as f64 / n as f64;
+        let holds = share_min <= good as f64 / n as f64;
         let interval = share_interval(good.min(n), n);
         let decided = share_min <= interval.low || interval.high < share_min;
         self.probes.push(Probe { load, good, n, holds, decided });
@@ -140,6 +147,14 @@ impl Search {
     #[must_use]
     pub fn found(&self) -> Found {
         self.found
+    }
+
+    /// The number of the probe that tells the outcome, from 0: that of the highest load that held, else of
+    /// the lowest that did not.
+    #[must_use]
+    pub fn told(&self) -> Option<usize> {
+        let load = self.found.holds.or(self.found.fails)?;
+        self.probes.iter().position(|probe| probe.load == load)
     }
 
     /// What was tried, in order.
@@ -173,6 +188,26 @@ mod tests {
             let (holds, fails) = (found.holds.unwrap(), found.fails.unwrap());
             assert!(holds <= truth && truth < fails && fails / holds <= 1.05, "{truth}: {found:?}");
             assert!(probes <= 10);
+        }
+    }
+
+    #[test]
+    fn a_probe_without_requests_ends_the_search_and_is_not_judged() {
+        let mut search = Search::new(SearchOptions { start: 8.0, ..SearchOptions::default() });
+        search.report(0, 9);
+        search.report(0, 4);
+        search.report(0, 0);
+        assert_eq!((None, 2), (search.next(), search.probes().len()));
+        assert_eq!(Found { holds: None, fails: Some(4.0) }, search.found());
+    }
+
+    #[test]
+    fn the_highest_load_that_held_tells_the_outcome_else_the_lowest() {
+        let mut search = Search::new(SearchOptions { start: 8.0, ..SearchOptions::default() });
+        assert_eq!(None, search.told());
+        for (good, told) in [(0, 0), (0, 1), (9, 2), (0, 2), (9, 4)] {
+            search.report(good, 9);
+            assert_eq!(Some(told), search.told());
         }
     }
 

@@ -99,6 +99,30 @@ fn with_json_stdout_holds_ndjson_and_nothing_else() {
     assert!(stderr.ends_with("verdict: pass\n"));
 }
 
+#[test]
+fn a_search_in_which_no_load_holds_does_not_pass() {
+    let searched = |url: &str, slo: &str, code| {
+        let load = ["--search", "rate", "--rate", "40", "--arrival", "constant"];
+        let arguments = [&load[..], &["--duration", "100ms", "--slo", slo]].concat();
+        let stdout = check(url, &arguments, code, "verdict: fail");
+        assert!(stdout.contains("no load that was tried held"), "{stdout}");
+    };
+    searched("http://127.0.0.1:1", "ttft=1s", 1);
+    searched(&source(TWO_MS).url(), "ttft=1us", 2);
+}
+
+#[test]
+fn a_search_tells_the_load_that_held_and_its_figures() {
+    let source = source(TWO_MS);
+    let arguments = ["--search", "streams", "--requests", "4", "--slo", "e2e=5s", "--json"];
+    let (code, stdout, stderr) = stream_command(&source.url(), &arguments);
+    assert_eq!(0, code, "{stderr}");
+    let end: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    // Doubled nine times, for everything holds.
+    assert_eq!(Some(512.0), end["search"]["holds"].as_f64(), "{end}");
+    assert_eq!(4, end["results_by_model"]["test @ streams=512"]["requests"]["ok"], "{end}");
+}
+
 fn read_report(folder: &std::path::Path) -> (Value, String, Vec<RequestRecord>) {
     let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     let report = serde_json::from_str(&text("report.json")).unwrap();

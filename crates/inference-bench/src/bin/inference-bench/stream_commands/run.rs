@@ -3,18 +3,19 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
+use inference_bench::process;
 use inference_bench::report::{Environment, Rates, Report};
 use inference_bench::stream::calibrate::Errors;
 use inference_bench::stream::{
     Demands, Drive, Figures, Findings, RequestRecord, Search, SearchOptions, StampReport,
 };
-use inference_bench::{Verdict, process};
 use serde_json::json;
 
 use super::options::{Asked, Loads, Options};
 use super::screen::Screen;
-use super::searched::found;
+use super::searched;
 use super::urls::{bare, is_local};
+use super::withhold;
 use crate::calibrate_command::Stamp;
 use crate::canary::Canary;
 use crate::ground_truth::{Stage, calibrate};
@@ -45,7 +46,7 @@ struct Step {
     load: f64,
     prefix: String,
     figures: Figures,
-    /// Of a probe of a search only the figures are kept.
+    /// Of the probes of a search, only the one that tells the outcome keeps its records.
     records: Vec<RequestRecord>,
     /// What the canary beside it showed.
     canary: Option<Errors>,
@@ -109,11 +110,11 @@ impl<'a> Session<'a> {
             self.canary = Some(canary.map_err(Failure::Invalid)?);
         }
         match &self.asked.loads {
-            Loads::One(load) => self.step(*load, String::new(), true).map(drop)?,
+            Loads::One(load) => self.step(*load, String::new()).map(drop)?,
             Loads::Sweep(loads) => {
                 for load in loads.clone() {
                     let prefix = format!("{}/", self.name_of(load));
-                    self.step(load, prefix, true)?;
+                    self.step(load, prefix)?;
                 }
             }
             Loads::Search(options) => self.search(*options)?,
@@ -127,22 +128,17 @@ impl<'a> Session<'a> {
         let mut search = Search::new(options);
         while let Some(load) = search.next() {
             let prefix = format!("{}/", self.name_of(load));
-            let (good, n) = self.step(load, prefix, false)?;
+            let (good, n) = self.step(load, prefix)?;
             if self.interrupt.code().is_some() {
                 break;
             }
             search.report(good, n);
-            if let Some(probe) = search.probes().last() {
-                let holds = if probe.holds { "holds" } else { "does not hold" };
-                let sure =
-                    if probe.decided { "" } else { ", as near as so many requests can tell" };
-                let name = self.name_of(load);
-                self.output.result(&format!("{name}: {good} of {n} good, {holds}{sure}"));
-                self.output.event(
-                    "probe",
-                    json!({ "load": load, "good": good, "n": n, "holds": probe.holds,
-                        "decided": probe.decided }),
-                );
+            if let Some(probe) = search.probes().last().filter(|_| 0 < n) {
+                searched::tell(probe, &self.name_of(load), self.output);
+            }
+            let others = |&(k, _): &(usize, &mut Step)| Some(k) != search.told();
+            for (_, step) in self.steps.iter_mut().enumerate().filter(others) {
+                step.records = Vec::new();
             }
         }
         self.search = Some(search);
@@ -158,7 +154,7 @@ impl<'a> Session<'a> {
     }
 
     /// Runs one load and returns how many requests met their objectives, and of how many.
-    fn step(&mut self, load: f64, prefix: String, keep: bool) -> Result<(u64, u64), Failure> {
+    fn step(&mut self, load: f64, prefix: String) -> Result<(u64, u64), Failure> {
         if self.interrupt.code().is_some() {
             return Ok((0, 0));
         }
@@ -188,7 +184,7 @@ impl<'a> Session<'a> {
             self.lines.push('\n');
         }
         let goodput = figures.goodput.unwrap_or_default();
-        let records = if keep { ran.records } else { Vec::new() };
+        let records = ran.records;
         let canary = self.canary.is_some().then(|| Errors::of(&ran.canary));
         self.steps.push(Step { load, prefix, figures, records, canary, wall: ran.wall });
         Ok(goodput)
@@ -263,12 +259,19 @@ impl<'a> Session<'a> {
         streams.clamp(1, STREAMS_MAX)
     }
 
+    /// Where a search ended; `null` without one.
+    pub(super) fn found(&self) -> serde_json::Value {
+        let found = self.search.as_ref().map(Search::found);
+        json!(found.map(|found| json!({ "holds": found.holds, "fails": found.fails })))
+    }
+
     /// Tells all that was found.
     pub(super) fn into_report(mut self) -> (Report, Rates, Vec<String>, String) {
         let mut report = self.empty_report();
         let canary_ms = 1e3 * Canary::interval_for(self.interval()).as_secs_f64();
         let (mut good, mut planned, mut ok, mut ended) = (0, 0, 0, 0);
-        for step in &self.steps {
+        let told = self.search.as_ref().map(Search::told);
+        for (k, step) in self.steps.iter().enumerate() {
             let findings = Findings {
                 prefix: step.prefix.clone(),
                 model: &self.options.model,
@@ -281,7 +284,7 @@ impl<'a> Session<'a> {
             };
             // The probes of a search look for the load that fails: its failures are no failures. But
             // they must not be ours.
-            if self.search.is_some() {
+            if told.is_some_and(|told| told != Some(k)) {
                 self.reasons.extend(findings.judge_canary(&mut report));
             } else {
                 findings.add_to(&mut report);
@@ -294,8 +297,11 @@ impl<'a> Session<'a> {
                 (good, planned) = (good + met, planned + of);
             }
         }
+        let mut compliance = share(good, planned);
         if let Some(search) = &self.search {
-            report.add("stream", found(search, self.options.is_open()));
+            report.add("stream", searched::found(search, self.options.is_open()));
+            // A load that held met the objectives by the share that was asked for.
+            compliance = compliance.filter(|_| search.found().holds.is_none());
         }
         let noise = self.all_noise();
         report.measurement.steal_pct = noise.steal_pct;
@@ -312,10 +318,8 @@ impl<'a> Session<'a> {
         {
             withhold(&mut report, &reason);
         }
-        let share = |part: u64, whole: u64| (0 < whole).then(|| 100.0 * part as f64 / whole as f64);
         // Where nothing was asked for, nothing was missed.
-        let rates =
-            Rates { success: share(ok, ended).or(Some(100.0)), compliance: share(good, planned) };
+        let rates = Rates { success: share(ok, ended).or(Some(100.0)), compliance };
         self.reasons.dedup();
         (report, rates, self.reasons, self.lines)
     }
@@ -386,12 +390,6 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Takes back the verdicts on times: on a machine that was not quiet they are nobody's.
-fn withhold(report: &mut Report, reason: &str) {
-    for record in report.suites.values_mut().flatten() {
-        let judged = matches!(record.verdict, Verdict::Pass | Verdict::Fail | Verdict::Regression);
-        if record.unit == "ms" && judged {
-            record.withdraw(Verdict::Undecided, reason);
-        }
-    }
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (0 < whole).then(|| 100.0 * part as f64 / whole as f64)
 }
