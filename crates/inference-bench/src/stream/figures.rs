@@ -35,7 +35,8 @@ pub struct Tokens {
     pub requested: u64,
     /// Received.
     pub received: u64,
-    /// Numbered tokens that never came.
+    /// Numbered tokens that never came. Of a stream that brought nothing, all: where other streams number
+    /// theirs, or where none brought anything.
     pub lost: u64,
     /// Numbered tokens that came again.
     pub duplicated: u64,
@@ -199,11 +200,17 @@ fn requests(records: &[&RequestRecord]) -> Requests {
 
 fn tokens(records: &[&RequestRecord]) -> Tokens {
     let mut tokens = Tokens::default();
-    for record in records.iter().filter(|record| record.is_ok()) {
-        let asked = u64::from(record.tokens_asked);
+    let ended = || records.iter().filter(|record| record.is_ok());
+    // Without numbers, a stream may have ended before its first token for a good reason; not every stream.
+    let is_told = ended().any(|record| record.sequence.is_some());
+    let empty_is_lost = is_told || ended().all(|record| record.tokens() == 0);
+    for record in ended() {
+        let (asked, received) = (u64::from(record.tokens_asked), record.tokens());
         tokens.requested += asked;
-        tokens.received += record.tokens();
-        if let Some(sequence) = record.sequence {
+        tokens.received += received;
+        if empty_is_lost && received == 0 {
+            tokens.lost += asked;
+        } else if let Some(sequence) = record.sequence {
             let came = sequence.numbered - sequence.duplicated;
             // Between those that came, and at the end.
             tokens.lost += asked.max(came + sequence.missing) - came;
@@ -306,6 +313,16 @@ mod tests {
         let tokens = figures(&[short, hole]).tokens;
         assert_eq!((22, 20), (tokens.requested, tokens.received));
         assert_eq!((4, 1, 1), (tokens.lost, tokens.duplicated, tokens.reordered));
+    }
+
+    #[test]
+    fn a_stream_that_brought_nothing_lost_all() {
+        let empty = RequestRecord { events: Vec::new(), sequence: None, ..stream(10) };
+        assert_eq!(10, figures(&[stream(10), empty.clone()]).tokens.lost);
+        assert_eq!(20, figures(&[empty.clone(), empty.clone()]).tokens.lost);
+        // Where tokens have no numbers, one model may have had nothing to say.
+        let unnumbered = RequestRecord { sequence: None, ..stream(10) };
+        assert_eq!(0, figures(&[unnumbered, empty]).tokens.lost);
     }
 
     #[test]

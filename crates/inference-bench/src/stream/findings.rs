@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::calibrate::{COALESCED_PCT_MAX, Errors, distrust, quantiles};
-use super::figures::Figures;
+use super::figures::{Figures, Tokens};
 use super::plots;
 use super::record::{Failure, Outcome, RequestRecord};
 use super::spread::Spread;
@@ -136,12 +136,18 @@ impl Findings<'_> {
     }
 
     fn lost(&self) -> Option<CaseRecord> {
-        self.records.iter().find_map(|record| record.sequence)?;
-        let mut record =
-            self.reported("tokens/lost", "tokens", Some(self.figures.tokens.lost as f64));
+        let is_numbered = self.records.iter().any(|record| record.sequence.is_some());
+        let Tokens { requested, received, lost, .. } = self.figures.tokens;
+        if !is_numbered && lost == 0 {
+            return None;
+        }
+        let mut record = self.reported("tokens/lost", "tokens", Some(lost as f64));
         record.seed_case = Some("Token loss".to_owned());
-        record.n = self.figures.tokens.requested;
+        record.n = requested;
         record.judge(Limit::at_most(0.0));
+        if received == 0 && 0 < lost {
+            record.reason = Some("no stream brought a token".to_owned());
+        }
         Some(record)
     }
 
@@ -410,6 +416,15 @@ mod tests {
         assert!(case(&report, "requests/ok").reason.as_ref().unwrap().contains("1 timed_out"));
         assert_eq!(1, report.summary.exit_code);
         assert_eq!(1, report.results_by_model["m"]["errors"]["timed_out"]);
+    }
+
+    #[test]
+    fn streams_without_a_token_do_not_pass() {
+        let empty = RequestRecord { tokens_asked: 24, ..stream(20_000_000, 0) };
+        let report = report(&[empty.clone(), empty.clone(), empty], None);
+        let lost = case(&report, "tokens/lost");
+        assert_eq!((Verdict::Fail, Some(72.0)), (lost.verdict, lost.value));
+        assert_eq!(Some("no stream brought a token"), lost.reason.as_deref());
     }
 
     #[test]

@@ -232,10 +232,10 @@ impl RequestRecord {
         self.token_events().map(|event| u64::from(event.tokens)).sum()
     }
 
-    /// The tokens of the answer: by the server's count, else by the events.
+    /// The tokens of the answer: by the server's count, unless that is 0, else by the events.
     #[must_use]
     pub fn output_tokens(&self) -> u64 {
-        self.usage_tokens.unwrap_or_else(|| self.tokens())
+        self.usage_tokens.filter(|&tokens| 0 < tokens).unwrap_or_else(|| self.tokens())
     }
 
     /// How late it was sent. Connecting is not the client's time: over a new connection this ends where

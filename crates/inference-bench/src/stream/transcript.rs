@@ -154,7 +154,8 @@ impl Log {
         Ok(tokens)
     }
 
-    /// The tokens of an event: by the count that comes along, else by its log probabilities, else one.
+    /// The tokens of an event: by the count that comes along, else by its log probabilities, else one. A
+    /// count that does not grow beside a text is none.
     fn tokens_of(&mut self, chunk: &Chunk<'_>) -> u16 {
         let before = self.usage_tokens.unwrap_or(0);
         self.usage_tokens = chunk.completion_tokens.or(self.usage_tokens);
@@ -162,7 +163,7 @@ impl Log {
             return 0;
         }
         let by_usage = chunk.completion_tokens.map(|now| now.saturating_sub(before));
-        let by_usage = by_usage.and_then(|tokens| u16::try_from(tokens).ok());
+        let by_usage = by_usage.and_then(|tokens| u16::try_from(tokens).ok()).filter(|&n| 0 < n);
         by_usage.or(chunk.tokens).unwrap_or(1)
     }
 
@@ -259,6 +260,14 @@ mod tests {
         let (events, _, usage) = read(&[text.as_bytes()]).into_parts();
         assert_eq!(vec![1, 3, 1], events.iter().map(|e| e.tokens).collect::<Vec<_>>());
         assert_eq!(Some(5), usage);
+    }
+
+    #[test]
+    fn a_count_that_does_not_grow_takes_no_token_away() {
+        let event =
+            "data: {\"choices\":[{\"text\":\"x\"}],\"usage\":{\"completion_tokens\":0}}\n\n";
+        let (events, ..) = read(&[event.repeat(3).as_bytes()]).into_parts();
+        assert_eq!(vec![1, 1, 1], events.iter().map(|e| e.tokens).collect::<Vec<_>>());
     }
 
     #[track_caller]
