@@ -20,6 +20,8 @@ use super::record::{Event, Kind, RequestRecord};
 /// | `llmperf` | issued | first content | (ttft + gaps) / messages | – |
 /// | `mlperf` | intended | first token | – | (last − first) / (n − 1) |
 ///
+/// What `ours` takes as the first event of a TPOT is the first with a stamp of its own.
+///
 /// Sources: the tools' code as read in November 2026; where they changed since, the formulas here did not.
 ///
 /// # Examples
@@ -147,10 +149,7 @@ impl Latencies {
         let Trace { record, first, last, .. } = trace;
         self.ttft_ms.push(ms(record.intended_ns, first.recv_ns));
         self.e2e_ms.push(ms(record.intended_ns, last.recv_ns));
-        let after_first = record.tokens().saturating_sub(first.tokens.into());
-        if 0 < after_first {
-            self.tpot_ms.push(ms(first.recv_ns, last.recv_ns) / after_first as f64);
-        }
+        self.tpot_ms.extend(span(record).map(|(span_ms, tokens)| span_ms / tokens as f64));
         for (gap_ms, tokens) in gaps(record) {
             self.icl_ms.push(gap_ms);
             let each = gap_ms / f64::from(tokens);
@@ -247,6 +246,44 @@ pub(crate) fn gaps(record: &RequestRecord) -> impl Iterator<Item = (f64, u16)> {
     pairs.filter(known).map(gap)
 }
 
+/// From the first event with tokens whose stamp is its own to the last, in milliseconds, and the tokens
+/// that came after that first one; `None` where none did.
+pub(crate) fn span(record: &RequestRecord) -> Option<(f64, u64)> {
+    let mut alone = record.token_events().skip_while(|event| event.coalesced);
+    let first = alone.next()?;
+    let last = record.token_events().next_back()?;
+    let tokens: u64 = alone.map(|event| u64::from(event.tokens)).sum();
+    (0 < tokens).then(|| (ms(first.recv_ns, last.recv_ns), tokens))
+}
+
+/// The most that each gap between events with tokens can have been, in milliseconds.
+pub(crate) fn gaps_at_most(record: &RequestRecord) -> impl Iterator<Item = f64> {
+    let pairs = earliest_ns(record).zip(record.token_events().skip(1));
+    pairs.map(|(from_ns, event)| ms(from_ns, event.recv_ns))
+}
+
+/// The most that the time per output token can have been, in milliseconds; `None` of one event.
+pub(crate) fn tpot_at_most(record: &RequestRecord) -> Option<f64> {
+    let Trace { first, last, .. } = Trace::of(record)?;
+    let tokens = record.tokens().saturating_sub(first.tokens.into());
+    let from_ns = earliest_ns(record).next()?;
+    (0 < tokens).then(|| ms(from_ns, last.recv_ns) / tokens as f64)
+}
+
+/// When each event with tokens can have come at the earliest: at its stamp, or, where it shared a read
+/// with a later one, at the stamp before, which is the sending of the request where there is none.
+fn earliest_ns(record: &RequestRecord) -> impl Iterator<Item = u64> {
+    let sent_ns = record.sent_ns.unwrap_or(record.issued_ns);
+    record.token_events().scan((sent_ns, None), |(before_ns, read_ns), event| {
+        // All events of a read have its stamp.
+        if *read_ns != Some(event.recv_ns) {
+            *before_ns = read_ns.unwrap_or(*before_ns);
+            *read_ns = Some(event.recv_ns);
+        }
+        Some(if event.coalesced { *before_ns } else { event.recv_ns })
+    })
+}
+
 /// From one instant to another, in milliseconds; negative where clocks disagree.
 pub(crate) fn ms(from_ns: u64, to_ns: u64) -> f64 {
     (to_ns as f64 - from_ns as f64) / 1e6
@@ -329,6 +366,21 @@ mod tests {
         check(Dialect::Ours, &chat(), &golden);
         let golden = Golden { ttft: &[10.0], itl: &[], icl: &[], tpot: &[], e2e: &[10.0] };
         check(Dialect::Ours, &one_token(), &golden);
+    }
+
+    /// Two reads of three tokens each, half a second apart.
+    #[test]
+    fn where_events_share_a_read_gaps_have_bounds_and_times_between_known_stamps() {
+        let mut events = vec![event(600, Kind::Content, 1); 3];
+        events.extend([event(1100, Kind::Content, 1); 3]);
+        for k in [0, 1, 3, 4] {
+            events[k].coalesced = true;
+        }
+        let record = RequestRecord { sent_ns: Some(200 * MS), events, ..chat() };
+        assert_eq!(0, gaps(&record).count());
+        let at_most: Vec<f64> = gaps_at_most(&record).collect();
+        assert_eq!(vec![400.0, 400.0, 500.0, 500.0, 500.0], at_most);
+        assert_eq!((Some((500.0, 3)), Some(180.0)), (span(&record), tpot_at_most(&record)));
     }
 
     /// The role counts as the first token, and the finish as a gap.

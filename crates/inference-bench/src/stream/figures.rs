@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::dialect::{Dialect, Latencies, ms};
+use super::dialect::{Dialect, Latencies, gaps, ms, span};
 use super::goals::Goals;
 use super::record::{Outcome, RequestRecord};
 use super::spread::Spread;
@@ -62,7 +62,8 @@ pub struct StreamingMetrics {
     /// From the first request to the last token.
     pub total_streaming_time_ms: f64,
     /// Between tokens: the time from each stream's first event with tokens to its last, over the tokens
-    /// that came after the first event; all streams together. `None` where no stream had two.
+    /// that came after the first event; all streams together. An event that shared a read with a later one
+    /// has no stamp of its own, and is no first one. `None` where no stream had two.
     pub mean_receive_interval_ms: Option<f64>,
     /// Tokens over the total time.
     pub throughput_tokens_per_second: f64,
@@ -80,12 +81,12 @@ impl StreamingMetrics {
             let mut events = record.token_events();
             let Some(first) = events.next() else { continue };
             let last = events.next_back().unwrap_or(first);
-            let tokens = record.tokens();
-            received_token_count += tokens;
+            received_token_count += record.tokens();
             begin_ns = begin_ns.min(record.sent_ns.unwrap_or(record.issued_ns));
             end_ns = end_ns.max(last.recv_ns);
-            between_ms += ms(first.recv_ns, last.recv_ns);
-            intervals += tokens - u64::from(first.tokens);
+            let (span_ms, after_first) = span(record).unwrap_or_default();
+            between_ms += span_ms;
+            intervals += after_first;
         }
         let total_ms = ms(begin_ns.min(end_ns), end_ns);
         let per_second = 1e3 * received_token_count as f64 / total_ms;
@@ -132,6 +133,8 @@ pub struct Figures {
     pub send_lag_us: Spread,
     /// Events with tokens that shared a read with a later one, in percent.
     pub coalesced_pct: Option<f64>,
+    /// Gaps between events with tokens that are not known for that, in percent; `None` without gaps.
+    pub unknown_gaps_pct: Option<f64>,
     /// Failures by kind.
     pub errors: BTreeMap<&'static str, u64>,
     /// Requests that met all objectives, of those planned.
@@ -159,6 +162,7 @@ impl Figures {
             e2e: Spread::of(latencies.e2e_ms),
             send_lag_us: Spread::of(lags.collect()),
             coalesced_pct: coalesced_pct(&counted),
+            unknown_gaps_pct: unknown_gaps_pct(&counted),
             errors: errors(&counted),
             goodput: goals.map(|goals| {
                 let good = counted.iter().filter(|record| goals.are_met(record)).count();
@@ -233,6 +237,13 @@ fn coalesced_pct(records: &[&RequestRecord]) -> Option<f64> {
     (0 < n).then(|| 100.0 * coalesced as f64 / n as f64)
 }
 
+fn unknown_gaps_pct(records: &[&RequestRecord]) -> Option<f64> {
+    let ended = || records.iter().filter(|record| record.is_ok());
+    let n: usize = ended().map(|record| record.token_events().count().saturating_sub(1)).sum();
+    let known: usize = ended().map(|record| gaps(record).count()).sum();
+    (0 < n).then(|| 100.0 * (n - known) as f64 / n as f64)
+}
+
 fn errors(records: &[&RequestRecord]) -> BTreeMap<&'static str, u64> {
     let mut errors = BTreeMap::new();
     for record in records {
@@ -286,6 +297,17 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_in_one_read_has_no_interval_of_0() {
+        let mut record = stream(64);
+        let at_ns = record.events[63].recv_ns;
+        for event in &mut record.events[..63] {
+            (event.recv_ns, event.coalesced) = (at_ns, true);
+        }
+        assert_eq!(None, StreamingMetrics::of([&record]).calculate_overhead_ms(20.0));
+        assert_eq!(0, figures(&[record]).tpot.n());
+    }
+
+    #[test]
     fn planned_is_sent_and_not_sent() {
         let failed = |failure| Outcome::Failed { failure, detail: String::new() };
         let mut records = vec![stream(3), stream(3), stream(3), stream(3), stream(3), stream(3)];
@@ -331,6 +353,8 @@ mod tests {
         record.events[1].coalesced = true;
         let figures = figures(&[record]);
         assert_eq!(Some(25.0), figures.coalesced_pct);
+        // At either side of it.
+        assert_eq!(Some(200.0 / 3.0), figures.unknown_gaps_pct);
         assert_eq!(1, figures.icl.n());
     }
 }

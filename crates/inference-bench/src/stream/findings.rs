@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::calibrate::{COALESCED_PCT_MAX, Errors, distrust, quantiles};
+use super::dialect::Dialect;
 use super::figures::{Figures, Tokens};
 use super::plots;
 use super::record::{Failure, Outcome, RequestRecord};
@@ -21,6 +22,9 @@ const SUCCESS_PCT_MIN: f64 = 80.0;
 const SEND_LAG_P99_US_MAX: f64 = 1000.0;
 /// … unless it is small beside the gap between two arrivals.
 const SEND_LAG_SHARE_MAX: f64 = 0.1;
+
+/// Where more gaps than this, in percent, are not known, those that are do not stand for them.
+const UNKNOWN_GAPS_PCT_MAX: f64 = 50.0;
 
 /// What is demanded of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -85,7 +89,7 @@ impl Findings<'_> {
         for (name, spread) in
             [("ttft", ttft), ("itl", itl), ("icl", icl), ("tpot", tpot), ("e2e", e2e)]
         {
-            if 0 < spread.n() {
+            if 0 < spread.n() || self.unknown_gaps().is_some() {
                 cases.extend([0.5, 0.9, 0.99].map(|p| self.percentile(name, spread, p)));
             }
         }
@@ -159,6 +163,9 @@ impl Findings<'_> {
         record.n = self.figures.streaming.received_token_count;
         if let Some(overhead_ms_max) = self.demands.overhead_ms_max {
             record.judge(Limit::at_most(overhead_ms_max));
+            if let Some(reason) = self.unknown_gaps().filter(|_| record.verdict != Verdict::Fail) {
+                record.withdraw(Verdict::Undecided, reason);
+            }
         } else if overhead_ms.is_none() {
             record.reason = Some("no stream had two events with tokens".to_owned());
         }
@@ -181,6 +188,11 @@ impl Findings<'_> {
     fn percentile(&self, name: &str, spread: &Spread, p: f64) -> CaseRecord {
         let mut record = self.case(&format!("{name}/p{}", (100.0 * p).round()), "ms");
         record.n = spread.n();
+        let is_unknown = matches!(name, "itl" | "icl") || spread.n() == 0;
+        if let Some(reason) = self.unknown_gaps().filter(|_| is_unknown) {
+            record.reason = Some(reason);
+            return record;
+        }
         match spread.percentile(p) {
             Ok(value) => {
                 record.value = Some(value);
@@ -190,6 +202,15 @@ impl Findings<'_> {
             Err(too_few) => record.reason = Some(too_few.to_string()),
         }
         record
+    }
+
+    /// Why nothing is said of the gaps, where most are not known. Other tools' words have their own rules.
+    fn unknown_gaps(&self) -> Option<String> {
+        let pct = self.figures.unknown_gaps_pct.filter(|pct| UNKNOWN_GAPS_PCT_MAX < *pct)?;
+        let reason = format!(
+            "{pct:.0} % of the gaps are not known: their events shared a read with another"
+        );
+        (self.figures.dialect == Dialect::Ours).then_some(reason)
     }
 
     /// Why this percentile is not to be trusted.
@@ -208,6 +229,8 @@ impl Findings<'_> {
         let Figures { requests, tokens, streaming, .. } = self.figures;
         let expected_ms = self.demands.expected_interval_ms;
         let overhead_ms = expected_ms.and_then(|ms| streaming.calculate_overhead_ms(ms));
+        let none = Spread::default();
+        let told = |gaps| if self.unknown_gaps().is_none() { gaps } else { &none };
         let goodput = self.figures.goodput.map(|(good, n)| json!({ "good": good, "n": n }));
         json!({
             "metrics_as": self.figures.dialect.name(),
@@ -220,8 +243,8 @@ impl Findings<'_> {
             "throughput_tokens_per_second": streaming.throughput_tokens_per_second,
             "ttft_ms": self.figures.ttft,
             "ttft_from_sent_ms": self.figures.ttft_from_sent,
-            "itl_ms": self.figures.itl,
-            "icl_ms": self.figures.icl,
+            "itl_ms": told(&self.figures.itl),
+            "icl_ms": told(&self.figures.icl),
             "tpot_ms": self.figures.tpot,
             "e2e_ms": self.figures.e2e,
             "send_lag_us": self.figures.send_lag_us,
@@ -299,7 +322,6 @@ impl Findings<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dialect::Dialect;
     use super::super::record::{Event, Kind};
     use super::*;
     use crate::report::{Environment, Rates, Run};
@@ -375,6 +397,24 @@ mod tests {
         );
         assert_eq!(Some(20.0), case(&report, "icl/p50").value);
         assert!(report.results_by_model["m"]["icl_ms"]["p99"].is_null());
+    }
+
+    /// Five tokens in each read, a read each 100 ms: the mean is right, and no gap is known.
+    #[test]
+    fn tokens_in_bursts_decide_nothing_about_gaps() {
+        let mut record = stream(20_000_000, 100);
+        for (k, event) in record.events.iter_mut().enumerate() {
+            event.recv_ns = 100_000_000 * (2 + k as u64 / 5);
+            event.coalesced = k % 5 != 4;
+        }
+        let report = report(&[record], None);
+        let overhead = case(&report, "overhead");
+        assert_eq!((Some(0.0), Verdict::Undecided), (overhead.value, overhead.verdict));
+        for name in ["itl/p50", "icl/p99"] {
+            let reason = case(&report, name).reason.as_deref().unwrap_or_default();
+            assert!(reason.starts_with("100 % of the gaps are not known"), "{reason}");
+        }
+        assert_eq!(0, report.results_by_model["m"]["itl_ms"]["n"]);
     }
 
     #[test]

@@ -40,9 +40,9 @@ const TWO_MS: Duration = Duration::from_millis(2);
 
 #[test]
 fn what_keeps_its_targets_passes() {
-    let source = source(TWO_MS);
+    let source = source(10 * TWO_MS);
     let arguments =
-        ["--streams", "3", "--tokens", "30", "--expect-interval", "2ms", "--max-overhead", "50ms"];
+        ["--streams", "3", "--tokens", "30", "--expect-interval", "20ms", "--max-overhead", "50ms"];
     let stdout = check(&source.url(), &arguments, 0, "verdict: pass");
     assert!(stdout.contains("tokens/lost") && stdout.contains("overhead"), "{stdout}");
 }
@@ -133,7 +133,7 @@ fn read_report(folder: &std::path::Path) -> (Value, String, Vec<RequestRecord>) 
 
 #[test]
 fn the_folder_holds_every_form_and_the_records_give_the_figures_again() {
-    let source = source(TWO_MS);
+    let source = source(5 * TWO_MS);
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().to_str().unwrap();
     let arguments = ["--rate", "200", "--duration", "300ms", "--tokens", "20", "-o", output];
@@ -243,14 +243,14 @@ fn a_worse_latency_than_before_is_a_regression() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("baseline.json");
     let baseline = path.to_str().unwrap();
-    let fast = source(TWO_MS);
+    let fast = source(3 * TWO_MS);
     let (tokens, streams) = (["--tokens", "60"], ["--streams", "2"]);
     let run = |url: &str, more: &[&str]| {
         let arguments: Vec<&str> = tokens.iter().chain(&streams).chain(more).copied().collect();
         stream_command(url, &arguments)
     };
     assert_eq!(0, run(&fast.url(), &["--save-baseline", baseline]).0);
-    let slow = source(Duration::from_millis(8));
+    let slow = source(10 * TWO_MS);
     assert_eq!(3, run(&slow.url(), &["--baseline", baseline]).0);
     assert_eq!(4, run(&fast.url(), &["--baseline", "/no/such/baseline"]).0);
 }
