@@ -78,6 +78,7 @@ impl Findings<'_> {
     fn cases(&self) -> Vec<CaseRecord> {
         let mut cases = vec![self.success()];
         cases.extend(self.lost());
+        cases.extend(self.disordered());
         cases.extend(self.overhead());
         cases.push(self.reported(
             "throughput",
@@ -153,6 +154,21 @@ impl Findings<'_> {
             record.reason = Some("no stream brought a token".to_owned());
         }
         Some(record)
+    }
+
+    /// Numbered tokens that came twice, or not in their turn.
+    fn disordered(&self) -> Vec<CaseRecord> {
+        if self.records.iter().all(|record| record.sequence.is_none()) {
+            return Vec::new();
+        }
+        let Tokens { received, duplicated, reordered, .. } = self.figures.tokens;
+        let case = |(name, tokens): (&str, u64)| {
+            let mut record = self.reported(name, "tokens", Some(tokens as f64));
+            record.n = received;
+            record.judge(Limit::at_most(0.0));
+            record
+        };
+        [("tokens/duplicated", duplicated), ("tokens/reordered", reordered)].map(case).into()
     }
 
     fn overhead(&self) -> Option<CaseRecord> {
@@ -322,7 +338,7 @@ impl Findings<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::{Event, Kind};
+    use super::super::record::{Event, Kind, Sequence};
     use super::*;
     use crate::report::{Environment, Rates, Run};
     use crate::{Fingerprint, verdict::RunVerdict};
@@ -465,6 +481,21 @@ mod tests {
         let lost = case(&report, "tokens/lost");
         assert_eq!((Verdict::Fail, Some(72.0)), (lost.verdict, lost.value));
         assert_eq!(Some("no stream brought a token"), lost.reason.as_deref());
+    }
+
+    #[test]
+    fn tokens_that_came_twice_or_out_of_turn_are_gated() {
+        let mut record = stream(20_000_000, 50);
+        record.sequence = Some(Sequence { numbered: 50, ..Sequence::default() });
+        let verdicts = |record: &RequestRecord| {
+            let report = report(std::slice::from_ref(record), None);
+            ["tokens/duplicated", "tokens/reordered"].map(|name| case(&report, name).verdict)
+        };
+        assert_eq!([Verdict::Pass; 2], verdicts(&record));
+        record.sequence = Some(Sequence { numbered: 51, duplicated: 1, ..Sequence::default() });
+        assert_eq!([Verdict::Fail, Verdict::Pass], verdicts(&record));
+        record.sequence = Some(Sequence { numbered: 50, reordered: 1, ..Sequence::default() });
+        assert_eq!([Verdict::Pass, Verdict::Fail], verdicts(&record));
     }
 
     #[test]

@@ -67,6 +67,7 @@ fn a_wrong_command_line_is_64() {
         &["--streams", "0"][..],
         &["--sweep", "1.5"],
         &["--search", "rate"],
+        &["--max-overhead", "3ms"],
         &["--rate", "-1"],
         &["--rate", "1e300"],
         &["--rate", "1000", "--duration", "1000h"],

@@ -72,7 +72,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) expect_interval: Option<Duration>,
     /// Fails when the overhead is above this. 3ms if an interval is expected.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "expect_interval")]
     pub(crate) max_overhead: Option<Duration>,
     /// One run after the other with these loads: streams, or rates if a rate is given.
     #[arg(long, value_name = "LOAD,…", value_delimiter = ',', conflicts_with = "search")]
