@@ -109,6 +109,8 @@ pub mod exit {
     pub const USAGE: u8 = 64;
     /// Interrupted; a valid partial report is left.
     pub const INTERRUPTED: u8 = 130;
+    /// The same, by SIGTERM.
+    pub const TERMINATED: u8 = 143;
 }
 
 #[cfg(test)]

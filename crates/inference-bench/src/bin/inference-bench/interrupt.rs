@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use inference_bench::exit;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// Whether somebody wants the run to end, and the exit code for it.
@@ -16,8 +17,16 @@ impl Interrupt {
     /// Listens to both signals from now on.
     pub(crate) fn listen() -> io::Result<Self> {
         let interrupt = Self::default();
-        signal_hook::flag::register_usize(SIGINT, interrupt.code.clone(), 130)?;
-        signal_hook::flag::register_usize(SIGTERM, interrupt.code.clone(), 143)?;
+        signal_hook::flag::register_usize(
+            SIGINT,
+            interrupt.code.clone(),
+            exit::INTERRUPTED.into(),
+        )?;
+        signal_hook::flag::register_usize(
+            SIGTERM,
+            interrupt.code.clone(),
+            exit::TERMINATED.into(),
+        )?;
         Ok(interrupt)
     }
 

@@ -9,6 +9,7 @@ mod emit_command;
 mod ground_truth;
 mod interrupt;
 mod kept_figures;
+mod leavings;
 mod models_command;
 mod output;
 mod stream_commands;

@@ -14,8 +14,8 @@ pub(crate) use self::options::Options;
 use self::run::Session;
 pub(crate) use self::screen::line;
 use crate::interrupt::Interrupt;
-use crate::kept_figures;
-use crate::output::{Output, write_report};
+use crate::leavings::Leavings;
+use crate::output::Output;
 
 /// Runs the load and returns the exit code.
 pub(crate) fn run(options: &Options) -> u8 {
@@ -44,29 +44,17 @@ pub(crate) fn run(options: &Options) -> u8 {
 }
 
 fn conclude(options: &Options, session: Session<'_>, output: &Output, interrupt: &Interrupt) -> u8 {
-    let interrupted = interrupt.code().is_some();
+    let signal = interrupt.code();
     let found = session.found();
     let (mut report, rates, invalid_reasons, lines) = session.into_report();
-    report.finish_with_rates(Run { interrupted, strict: true, invalid_reasons }, rates);
-    if let Some(folder) = &options.output {
-        let written = write_report(&report, folder).and_then(|()| {
-            let path = folder.join("records.ndjson");
-            std::fs::write(&path, lines)
-                .map_err(|error| format!("cannot write {}: {error}", path.display()))
-        });
-        if let Err(error) = written {
-            output.remark(&format!("error: {error}"));
-            return exit::INVALID;
-        }
-    }
-    if let Some(path) = &options.save_baseline
-        && let Err(error) = kept_figures::save_baseline("stream", &report, path)
-    {
-        output.remark(&format!("error: {error}"));
-        return exit::INVALID;
-    }
+    let run = Run { interrupted: signal.is_some(), strict: true, invalid_reasons };
+    report.finish_with_rates(run, rates);
+    report.summary.exit_code = signal.unwrap_or(report.summary.exit_code);
+    let folder = options.output.as_deref();
+    let leavings = Leavings { folder, baseline: options.save_baseline.as_deref() };
+    leavings.write("stream", &mut report, &lines, output);
     tell(&report, output);
-    let code = interrupt.code().unwrap_or(report.summary.exit_code);
+    let code = report.summary.exit_code;
     let results = json!(report.results_by_model);
     output.event(
         "end",

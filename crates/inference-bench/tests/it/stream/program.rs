@@ -256,28 +256,60 @@ fn a_worse_latency_than_before_is_a_regression() {
     assert_eq!(4, run(&fast.url(), &["--baseline", "/no/such/baseline"]).0);
 }
 
-#[test]
-fn an_interrupted_run_leaves_a_valid_report() {
+#[track_caller]
+fn check_interrupted(signal: &str, code: i32) {
     let source = source(Duration::from_millis(100));
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().to_str().unwrap();
+    let baseline = folder.path().join("baseline.json");
+    std::fs::write(&baseline, "of a whole run").unwrap();
     let url = source.url();
     let child = Command::new(env!("CARGO_BIN_EXE_inference-bench"))
         .args(["stream", "--url", &url, "--tokens", "100000", "--calibration", "0s", "-o", output])
+        .args(["--save-baseline", baseline.to_str().unwrap()])
         .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
     // Once tokens flow, the run is under way.
     while source.lateness().tokens < 3 {
         std::thread::yield_now();
     }
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     let ended = child.wait_with_output().unwrap();
-    assert_eq!(Some(130), ended.status.code());
+    assert_eq!(Some(code), ended.status.code());
     assert!(String::from_utf8_lossy(&ended.stdout).ends_with("verdict: interrupted\n"));
     let (report, _, records) = read_report(folder.path());
-    assert_eq!(("interrupted", 1), (report["summary"]["verdict"].as_str().unwrap(), records.len()));
+    let summary = &report["summary"];
+    assert_eq!((Some("interrupted"), 1), (summary["verdict"].as_str(), records.len()));
+    assert_eq!(Some(i64::from(code)), summary["exit_code"].as_i64());
     assert_eq!(1, report["results_by_model"]["test"]["requests"]["abandoned"]);
+    assert_eq!("of a whole run", std::fs::read_to_string(&baseline).unwrap());
+}
+
+#[test]
+fn an_interrupted_run_leaves_a_valid_report_and_the_baseline_as_it_was() {
+    check_interrupted("-INT", 130);
+    check_interrupted("-TERM", 143);
+}
+
+#[test]
+fn a_run_in_which_most_failed_leaves_the_baseline_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let baseline = folder.path().join("baseline.json");
+    let path = baseline.to_str().unwrap();
+    check("http://127.0.0.1:1", &["--save-baseline", path], 1, "verdict: fail");
+    assert!(!baseline.exists());
+}
+
+#[test]
+fn what_cannot_be_written_is_invalid_and_ends_with_the_verdict() {
+    let source = source(TWO_MS);
+    for place in [["-o", "/proc/no/report"], ["--save-baseline", "/no/such/folder/baseline"]] {
+        let stdout = check(&source.url(), &place, 4, "verdict: invalid");
+        assert!(stdout.contains("requests/ok"), "{stdout}");
+        check("http://127.0.0.1:1", &place, 1, "verdict: fail");
+    }
 }
 
 /// The emitter as a program, with these options; it ends with this.

@@ -114,7 +114,7 @@ pub(crate) struct Options {
     /// Compares with the figures in this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) baseline: Option<PathBuf>,
-    /// Keeps the figures in this file.
+    /// Keeps the figures in this file, unless the run is interrupted, invalid, or most of it failed.
     #[arg(long, value_name = "FILE")]
     pub(crate) save_baseline: Option<PathBuf>,
     /// Writes the report in all its forms, and the raw records, into this folder.
@@ -137,7 +137,7 @@ No server at hand? `inference-bench emit` is one: it prints its URL.
 Latencies count from the instant a request was due. A percentile with too few samples is null,
 with the reason. Exit codes: 0 all met, 1 under 80 % of requests succeeded, 2 under 90 % met the
 objectives, 3 worse than the baseline, 4 not to be trusted, 5 another target missed, 64 usage,
-130 interrupted.";
+130 interrupted, 143 terminated.";
 
 /// The kind of requests.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
