@@ -14,8 +14,8 @@ pub(crate) use self::options::Options;
 use self::run::Session;
 pub(crate) use self::worker::see;
 use crate::interrupt::Interrupt;
-use crate::kept_figures;
-use crate::output::{Output, write_report};
+use crate::leavings::Leavings;
+use crate::output::Output;
 use crate::stream_commands::line;
 
 /// Measures the models and returns the exit code.
@@ -34,34 +34,21 @@ pub(crate) fn run(options: &Options) -> u8 {
     };
     let mut session = Session::new(options, asked, &output, &interrupt);
     session.measure();
-    let concluded = conclude(options, session, &output, &interrupt);
-    concluded.unwrap_or_else(|error| {
-        output.remark(&format!("error: {error}"));
-        exit::INVALID
-    })
+    conclude(options, session, &output, &interrupt)
 }
 
-fn conclude(
-    options: &Options,
-    session: Session<'_>,
-    output: &Output,
-    interrupt: &Interrupt,
-) -> Result<u8, String> {
-    let interrupted = interrupt.code().is_some();
-    let (report, lines) = session.into_report(|report, rates, invalid_reasons| {
-        report.finish_with_rates(Run { interrupted, strict: true, invalid_reasons }, rates);
+fn conclude(options: &Options, session: Session<'_>, output: &Output, interrupt: &Interrupt) -> u8 {
+    let signal = interrupt.code();
+    let (mut report, lines) = session.into_report(|report, rates, invalid_reasons| {
+        let run = Run { interrupted: signal.is_some(), strict: true, invalid_reasons };
+        report.finish_with_rates(run, rates);
+        report.summary.exit_code = signal.unwrap_or(report.summary.exit_code);
     });
-    if let Some(folder) = &options.output {
-        write_report(&report, folder)?;
-        let path = folder.join("records.ndjson");
-        std::fs::write(&path, lines)
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    }
-    if let Some(path) = &options.save_baseline {
-        kept_figures::save_baseline("vision", &report, path)?;
-    }
+    let folder = options.output.as_deref();
+    let leavings = Leavings { folder, baseline: options.save_baseline.as_deref() };
+    leavings.write("vision", &mut report, &lines, output);
     tell(&report, output);
-    let code = interrupt.code().unwrap_or(report.summary.exit_code);
+    let code = report.summary.exit_code;
     output.event(
         "end",
         json!({ "verdict": report.summary.verdict, "exit_code": code, "summary": report.summary,
@@ -69,7 +56,7 @@ fn conclude(
             "recommendations": report.recommendations }),
     );
     output.result(&format!("verdict: {}", report.summary.verdict));
-    Ok(code)
+    code
 }
 
 fn tell(report: &Report, output: &Output) {

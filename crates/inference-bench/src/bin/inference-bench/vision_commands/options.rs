@@ -69,7 +69,7 @@ pub(crate) struct Options {
     /// Compares with the figures in this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) baseline: Option<PathBuf>,
-    /// Keeps the figures in this file.
+    /// Keeps the figures in this file, unless the run is interrupted, invalid, or most of it failed.
     #[arg(long, value_name = "FILE")]
     pub(crate) save_baseline: Option<PathBuf>,
     /// Writes the report in all its forms, and the raw figures, into this folder.
