@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,9 @@ use crate::machine::Fingerprint;
 
 /// The end of a command's output that is kept: enough for a last line, whatever came before it.
 const OUTPUT_KEPT_BYTES: usize = 1 << 20;
+/// For so long the output is waited for after the end of a command. What it left running may hold it open for as long
+/// as it lives; the command's own words are in the pipe by then.
+const LEFT_OPEN_MAX: Duration = Duration::from_secs(1);
 
 /// What one run of a command cost, and how it ended.
 #[derive(Clone, Debug)]
@@ -113,7 +117,7 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Measured, RunError>
     if timed_out {
         return Err(RunError::TimedOut { limit });
     }
-    let output = output.and_then(|reader| reader.join().ok()).unwrap_or_default();
+    let output = output.map(Kept::end).unwrap_or_default();
     Ok(Measured {
         wall,
         cpu: used.rusage.utime + used.rusage.stime,
@@ -147,19 +151,40 @@ fn watch(pid: String, limit: Duration) -> (Sender<()>, thread::JoinHandle<bool>)
     (ended, watchdog)
 }
 
-fn read_end(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut kept = Vec::new();
-        let mut piece = vec![0; 1 << 16];
-        while let Ok(n @ 1..) = pipe.read(&mut piece) {
-            kept.extend_from_slice(&piece[..n]);
-            if 2 * OUTPUT_KEPT_BYTES < kept.len() {
-                kept.drain(..kept.len() - OUTPUT_KEPT_BYTES);
-            }
-        }
+/// The end of what comes through a pipe, and word of when the pipe is closed.
+struct Kept {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    closed: Receiver<()>,
+}
+
+impl Kept {
+    /// What has come when the pipe is closed; or soon, where something that the command left running holds it
+    /// open.
+    fn end(self) -> Vec<u8> {
+        let _ = self.closed.recv_timeout(LEFT_OPEN_MAX);
+        let mut kept =
+            self.bytes.lock().map(|mut bytes| std::mem::take(&mut *bytes)).unwrap_or_default();
         kept.drain(..kept.len().saturating_sub(OUTPUT_KEPT_BYTES));
         kept
-    })
+    }
+}
+
+fn read_end(mut pipe: impl Read + Send + 'static) -> Kept {
+    let (open, closed) = channel();
+    let bytes = Arc::<Mutex<Vec<u8>>>::default();
+    let written = Arc::clone(&bytes);
+    thread::spawn(move || {
+        let _open: Sender<()> = open;
+        let mut piece = vec![0; 1 << 16];
+        while let (Ok(n @ 1..), Ok(mut kept)) = (pipe.read(&mut piece), written.lock()) {
+            kept.extend_from_slice(&piece[..n]);
+            if 2 * OUTPUT_KEPT_BYTES < kept.len() {
+                let surplus = kept.len() - OUTPUT_KEPT_BYTES;
+                kept.drain(..surplus);
+            }
+        }
+    });
+    Kept { bytes, closed }
 }
 
 /// The machine that this process runs on.
@@ -206,6 +231,16 @@ mod tests {
         let measured = run(&mut command, MINUTE).unwrap();
         assert_eq!(OUTPUT_KEPT_BYTES, measured.output.len());
         assert!(measured.output.ends_with(b"end\n"));
+    }
+
+    #[test]
+    fn what_a_command_leaves_running_is_not_waited_for() {
+        let start = Instant::now();
+        let mut command = command("sh -c 'sleep 30 & echo $!'").unwrap();
+        let measured = run(&mut command, MINUTE).unwrap();
+        assert!(start.elapsed() < Duration::from_secs(20));
+        let left = String::from_utf8(measured.output).unwrap();
+        assert!(Command::new("kill").arg(left.trim()).status().unwrap().success(), "{left}");
     }
 
     #[test]
