@@ -42,6 +42,10 @@ pub enum Variant {
 }
 
 impl Variant {
+    /// All of them, the smallest first.
+    pub const ALL: [Self; 5] =
+        [Self::Nano, Self::Small, Self::Medium, Self::Large, Self::ExtraLarge];
+
     /// The word for it in targets.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::vision::figures::Facts;
 use crate::vision::zoo::Variant;
@@ -35,8 +35,10 @@ pub struct Targets {
     /// What loading and dropping a model may leave behind, in MiB.
     pub cleanup_mib: f64,
     /// From the file to a model that can run, in milliseconds, by size.
+    #[serde(deserialize_with = "load_ms")]
     pub load_ms: BTreeMap<Variant, f64>,
     /// Pictures per second, by size or by name; the name comes first.
+    #[serde(deserialize_with = "throughput")]
     pub throughput: BTreeMap<String, f64>,
 }
 
@@ -63,6 +65,21 @@ impl Default for Targets {
     }
 }
 
+/// What a file says of some sizes leaves the others as they are.
+fn load_ms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Variant, f64>, D::Error> {
+    let mut numbers = Targets::default().load_ms;
+    numbers.extend(BTreeMap::<Variant, f64>::deserialize(deserializer)?);
+    Ok(numbers)
+}
+
+fn throughput<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, f64>, D::Error> {
+    let mut numbers = Targets::default().throughput;
+    numbers.extend(BTreeMap::<String, f64>::deserialize(deserializer)?);
+    Ok(numbers)
+}
+
 impl Targets {
     /// How long this model may take to load, if there is a number for its size.
     #[must_use]
@@ -75,5 +92,20 @@ impl Targets {
     pub fn throughput_of(&self, facts: &Facts) -> Option<f64> {
         let by_size = || self.throughput.get(facts.variant?.word());
         self.throughput.get(&facts.name).or_else(by_size).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_for_one_size_leaves_those_of_the_others() {
+        let text = r#"{"load_ms":{"nano":1},"throughput":{"nano":2,"yolo11m":3}}"#;
+        let targets: Targets = serde_json::from_str(text).unwrap();
+        let load_ms = [Variant::Nano, Variant::Small].map(|size| targets.load_ms[&size]);
+        assert_eq!([1.0, 1000.0], load_ms);
+        let throughput = ["nano", "small", "yolo11m"].map(|name| targets.throughput[name]);
+        assert_eq!([2.0, 10.0, 3.0], throughput);
     }
 }

@@ -118,7 +118,15 @@ fn too_much_memory_and_too_much_time_end_with_clear_words() {
 
 #[test]
 fn a_wrong_command_line_is_64() {
-    let wrong: [&[&str]; 9] = [
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let unknown = file("unknown.json", r#"{"throughput":{"yolo11z":1}}"#);
+    let list = file("list.json", "[]");
+    let wrong: [&[&str]; 11] = [
         &["--model", "no-such-model"],
         &["--family", "no-such-family"],
         &["--engine", "ort"],
@@ -126,6 +134,8 @@ fn a_wrong_command_line_is_64() {
         &["--size", "33"],
         &["--threads", "0"],
         &["--targets", "/nowhere"],
+        &["--targets", &unknown],
+        &["--targets", &list],
         &["--picture", "/nowhere.png"],
         &["--fault", "nonsense"],
     ];

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use inference_bench::vision::zoo::{self, MODELS};
+use inference_bench::vision::zoo::{self, MODELS, Variant};
 use inference_bench::vision::{Facts, Family, Fault, Targets};
 
 /// What quick mode measures unless told otherwise.
@@ -140,11 +140,7 @@ impl Model {
                     is_synthetic: true,
                 }
             }
-            Self::File(path) => {
-                let name = path.file_stem().unwrap_or_default().to_string_lossy();
-                let name = name.replace(['/', '\\'], "_").replace(char::is_control, "_");
-                Facts { name, ..Facts::default() }
-            }
+            Self::File(path) => Facts { name: name_of(path), ..Facts::default() },
         }
     }
 }
@@ -161,7 +157,8 @@ impl Options {
         }
         let zoo = &MODELS[0];
         zoo.graph(self.size, 0, zoo::Normalization::Fused).map_err(|error| error.to_string())?;
-        Ok(Asked { models: self.models()?, targets: self.targets()? })
+        let models = self.models()?;
+        Ok(Asked { targets: self.targets(&models)?, models })
     }
 
     /// How long one model may take, loading and all.
@@ -198,13 +195,38 @@ impl Options {
         Ok(MODELS.iter().filter(in_mode).map(Model::Zoo).collect())
     }
 
-    fn targets(&self) -> Result<Targets, String> {
+    fn targets(&self, models: &[Model]) -> Result<Targets, String> {
         let Some(path) = &self.targets else { return Ok(Targets::default()) };
         let told =
             |error: &dyn std::fmt::Display| format!("cannot use {}: {error}", path.display());
         let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
-        serde_json::from_str(&text).map_err(|error| told(&error))
+        if !text.trim_start().starts_with('{') {
+            return Err(told(&"targets are an object, such as {\"real_time_ms\": 50}"));
+        }
+        let targets: Targets = serde_json::from_str(&text).map_err(|error| told(&error))?;
+        match targets.throughput.keys().find(|name| !is_known(name, models)) {
+            Some(name) => Err(told(&format!("`{name}` is neither a size nor a model"))),
+            None => Ok(targets),
+        }
     }
+}
+
+/// Whether targets may name this: a size, a model of the zoo or of this run, or one that the founding suite has.
+fn is_known(name: &str, models: &[Model]) -> bool {
+    let of_file = |model: &Model| match model {
+        Model::File(path) => name_of(path) == name,
+        Model::Zoo(_) => false,
+    };
+    Variant::ALL.iter().any(|size| size.word() == name)
+        || zoo::find(name).is_some()
+        || models.iter().any(of_file)
+        || Targets::default().throughput.contains_key(name)
+}
+
+/// What a model is called that comes from a file.
+fn name_of(path: &Path) -> String {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    name.replace(['/', '\\'], "_").replace(char::is_control, "_")
 }
 
 fn model(name: &str) -> Result<Model, String> {
