@@ -120,7 +120,7 @@ impl<'a> Reply<'a> {
     fn begin(&mut self, head: Head) -> Result<(), Broken> {
         self.record.status = Some(head.status.as_u16());
         let (status, kind) = (head.status, &head.content_type);
-        if status == StatusCode::OK && !kind.starts_with("text/event-stream") {
+        if status == StatusCode::OK && !is_event_stream(kind) {
             let detail = format!("the reply is `{kind}`, not `text/event-stream`");
             return Err(Broken { failure: Failure::NotAStream, detail });
         }
@@ -148,10 +148,31 @@ impl<'a> Reply<'a> {
     }
 }
 
+/// Media types regard no case (RFC 9110, 8.3.1); what follows one tells of its characters.
+fn is_event_stream(kind: &str) -> bool {
+    let media_type = kind.split(';').next().unwrap_or_default();
+    media_type.trim().eq_ignore_ascii_case("text/event-stream")
+}
+
 fn no_reply(detail: String) -> Broken {
     Broken { failure: Failure::Connection, detail }
 }
 
 fn cut_off(why: &dyn std::fmt::Display) -> Broken {
     Broken { failure: Failure::CutOff, detail: why.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types_regard_no_case() {
+        for kind in ["text/event-stream", "Text/Event-Stream", "text/event-stream ;charset=utf-8"] {
+            assert!(is_event_stream(kind), "{kind}");
+        }
+        for kind in ["", "text/event-streams", "application/json"] {
+            assert!(!is_event_stream(kind), "{kind}");
+        }
+    }
 }
