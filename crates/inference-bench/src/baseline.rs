@@ -15,8 +15,9 @@ const KIND: &str = "perf-baseline";
 
 /// The figures of an earlier run, the machine they come from and the programs that produced them.
 ///
-/// Stored numbers alone never fail a change: a machine has moods. They say where to look; what decides
-/// is a paired, interleaved run of the kept programs beside the new ones.
+/// A machine has moods, which stored numbers know nothing of: where programs are kept too, a paired, interleaved
+/// run of them beside the new ones decides. Of a server or a model there is no program to keep: `stream` and
+/// `vision` call a latency worse when its interval lies above that of the baseline, both taken on one machine.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Baseline {

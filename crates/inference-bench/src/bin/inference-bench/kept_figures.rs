@@ -23,18 +23,23 @@ pub(crate) fn save_baseline(name: &str, report: &Report, path: &Path) -> Result<
         .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
-/// Compares a report with kept figures: a latency whose whole interval is worse than the whole interval
+/// Compares a report with kept figures of the same command: a latency whose whole interval is worse than the whole interval
 /// before is a regression. On another machine nothing is.
-pub(crate) fn compare(report: &mut Report, path: &Path) -> Result<(), String> {
+pub(crate) fn compare(name: &str, report: &mut Report, path: &Path) -> Result<(), String> {
     let told = |what: String| format!("cannot compare with {}: {what}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
     let baseline = Baseline::parse(&text).map_err(|error| told(error.to_string()))?;
+    if baseline.name != name {
+        return Err(told(format!("it is of `{}`, and this is `{name}`", baseline.name)));
+    }
+    let mut common = 0;
     let elsewhere = baseline.machine.difference(&process::fingerprint());
     for (suite, records) in &mut report.suites {
         for record in records {
             let Some(before) = baseline.cases.get(&format!("{suite}/{}", record.case)) else {
                 continue;
             };
+            common += 1;
             let Some(reason) = worse(record, before) else { continue };
             match &elsewhere {
                 Some(difference) => {
@@ -44,6 +49,9 @@ pub(crate) fn compare(report: &mut Report, path: &Path) -> Result<(), String> {
                 None => record.withdraw(Verdict::Regression, reason),
             }
         }
+    }
+    if common == 0 {
+        return Err(told("it has none of these figures; save it again with this load".to_owned()));
     }
     Ok(())
 }

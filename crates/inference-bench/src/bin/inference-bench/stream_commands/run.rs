@@ -308,7 +308,7 @@ impl<'a> Session<'a> {
         report.measurement.foreign_cpu_pct = noise.foreign_pct;
         report.measurement.cpu_pct = self.usage.cpu_pct();
         if let Some(path) = &self.options.baseline
-            && let Err(reason) = compare(&mut report, path)
+            && let Err(reason) = compare("stream", &mut report, path)
         {
             self.reasons.push(reason);
         }

@@ -160,7 +160,7 @@ impl<'a> Session<'a> {
         }
         plots(&self.figures).into_iter().for_each(|plot| report.add_plot("vision", plot));
         if let Some(path) = &self.options.baseline
-            && let Err(reason) = compare(&mut report, path)
+            && let Err(reason) = compare("vision", &mut report, path)
         {
             self.reasons.push(reason);
         }
