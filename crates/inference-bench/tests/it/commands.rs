@@ -95,3 +95,30 @@ fn arguments_are_not_told() {
         assert!(!text.contains("s3cret-token"));
     }
 }
+
+#[test]
+fn two_reports_stand_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = |name: &str, value: u32| {
+        let path = folder.path().join(name).to_str().unwrap().to_owned();
+        let arguments =
+            ["ab", "--a", "true", "--b", &prints(value), "--metric", "wall", "-o", &path];
+        inference_bench(&arguments);
+        format!("{path}/report.json")
+    };
+    let (a, b) = (report("a", 1), report("b", 2));
+    let told = inference_bench(&["compare", &a, &b]);
+    let stdout = String::from_utf8(told.stdout).unwrap();
+    assert_eq!(Some(0), told.status.code(), "{stdout}");
+    assert!(stdout.contains("ratio"), "{stdout}");
+    assert!(stdout.lines().last().unwrap().starts_with("advice only"), "{stdout}");
+
+    let told = inference_bench(&["compare", &a, &b, "--json"]);
+    let stdout = String::from_utf8(told.stdout).unwrap();
+    assert!(stdout.lines().all(|line| line.contains("\"event\":\"case\"")), "{stdout}");
+    for wrong in [&["compare", &a, "/nowhere.json"][..], &["compare", "/etc/passwd", &b]] {
+        let told = inference_bench(wrong);
+        assert_eq!(Some(4), told.status.code(), "{wrong:?}");
+        assert!(String::from_utf8(told.stderr).unwrap().contains("cannot use"), "{wrong:?}");
+    }
+}

@@ -2,9 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+mod ab_command;
 mod calibrate_command;
 mod canary;
-mod compare_commands;
+mod compare_command;
 mod emit_command;
 mod ground_truth;
 mod interrupt;
@@ -38,7 +39,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Compares two commands by randomized interleaved pairs: is B slower than A?
-    Ab(compare_commands::Options),
+    Ab(ab_command::Options),
+    /// Puts the figures of two reports side by side: advice, and no verdict.
+    Compare(compare_command::Options),
     /// Puts an endpoint that streams tokens under load: latencies, overhead, the highest load it bears.
     Stream(Box<stream_commands::Options>),
     /// Says how wrong the instrument itself is, on this machine under this load.
@@ -69,7 +72,8 @@ fn main() -> ExitCode {
     };
     system::raise_open_files();
     ExitCode::from(match arguments.command {
-        Command::Ab(options) => compare_commands::run(&options),
+        Command::Ab(options) => ab_command::run(&options),
+        Command::Compare(options) => compare_command::run(&options),
         Command::Stream(options) => stream_commands::run(&options),
         Command::Calibrate(options) => calibrate_command::run(&options),
         Command::Vision(options) => vision_commands::run(&options),
