@@ -70,6 +70,9 @@ fn worse(now: &CaseRecord, before: &CaseRecord) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use inference_bench::report::Environment;
     use inference_bench::stats::Interval;
 
     use super::*;
@@ -95,5 +98,32 @@ mod tests {
         let mut rate = latency(110.0);
         rate.unit = "images/s".to_owned();
         assert_eq!(None, worse(&rate, &latency(100.0)));
+    }
+
+    /// What is said of a report of `stream` beside a baseline of this name that keeps this case.
+    fn compared(name: &str, case: &str) -> Result<(), String> {
+        let environment = Environment {
+            machine: process::fingerprint(),
+            started: String::new(),
+            revision: None,
+            notes: BTreeMap::new(),
+        };
+        let mut report = Report::new("stream", environment);
+        report.add("stream", latency(100.0));
+        let mut baseline = Baseline::new(name, process::fingerprint());
+        baseline.cases.insert(case.to_owned(), latency(100.0));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("baseline.json");
+        std::fs::write(&path, baseline.to_json()).unwrap();
+        compare("stream", &mut report, &path)
+    }
+
+    #[test]
+    fn a_baseline_of_something_else_is_refused() {
+        assert_eq!(Ok(()), compared("stream", "stream/model/real_time"));
+        let error = compared("vision", "stream/model/real_time").unwrap_err();
+        assert!(error.contains("it is of `vision`, and this is `stream`"), "{error}");
+        let error = compared("stream", "stream/other").unwrap_err();
+        assert!(error.contains("none of these figures"), "{error}");
     }
 }
