@@ -88,7 +88,7 @@ fn unmarked(same_length: bool) -> Failure {
         return Failure::Unmarked(error(lacks.to_owned()));
     }
     Failure::transient(error(format!(
-        "{lacks}, and has another length; if that is the file now, remove the .part beside it"
+        "{lacks}, and has another length; if that is the file now, remove the hidden `.*.fetching*` beside it"
     )))
 }
 
