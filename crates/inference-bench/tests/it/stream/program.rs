@@ -66,6 +66,8 @@ fn a_wrong_command_line_is_64() {
     for arguments in [
         &["--streams", "0"][..],
         &["--sweep", "1.5"],
+        &["--sweep", "2,3,2"],
+        &["--rate", "1", "--sweep", "1.0001,1.0002"],
         &["--search", "rate"],
         &["--max-overhead", "3ms"],
         &["--rate", "-1"],

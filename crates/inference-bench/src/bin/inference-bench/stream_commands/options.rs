@@ -1,5 +1,6 @@
 //! The options of `stream`, and what they ask for.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -212,6 +213,10 @@ impl Options {
         if !open && self.sweep.iter().any(|load| load.fract() != 0.0) {
             return Err("streams are whole numbers; for rates give --rate, too".to_owned());
         }
+        let mut names = BTreeSet::new();
+        if let Some(twice) = self.sweep.iter().find(|load| !names.insert(self.name_of(**load))) {
+            return Err(format!("{} is swept twice; results are kept by it", self.name_of(*twice)));
+        }
         if !(0.0 < self.slo_share && self.slo_share < 1.0) {
             return Err(format!("--slo-share {} is not between 0 and 1", self.slo_share));
         }
@@ -250,6 +255,11 @@ impl Options {
     pub(crate) fn is_open(&self) -> bool {
         let is_timed = self.rate.is_some() || self.trace.is_some();
         self.search.map_or(is_timed, |search| search == SearchFor::Rate)
+    }
+
+    /// What a load is called.
+    pub(crate) fn name_of(&self, load: f64) -> String {
+        if self.is_open() { format!("rate={load:.3}") } else { format!("streams={load}") }
     }
 
     /// The plan for one load.

@@ -146,10 +146,9 @@ impl<'a> Session<'a> {
     }
 
     fn name_of(&self, load: f64) -> String {
-        match (&self.asked.trace, self.options.is_open()) {
-            (Some(trace), _) => format!("trace of {} requests", trace.requests().len()),
-            (None, true) => format!("rate={load:.3}"),
-            (None, false) => format!("streams={load}"),
+        match &self.asked.trace {
+            Some(trace) => format!("trace of {} requests", trace.requests().len()),
+            None => self.options.name_of(load),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The options of `vision`, and what they ask for.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -125,10 +127,17 @@ pub(crate) struct Asked {
 #[derive(Clone, Debug)]
 pub(crate) enum Model {
     Zoo(&'static zoo::Model),
-    File(PathBuf),
+    File { path: PathBuf, name: String },
 }
 
 impl Model {
+    fn name(&self) -> &str {
+        match self {
+            Self::Zoo(model) => model.name,
+            Self::File { name, .. } => name,
+        }
+    }
+
     pub(crate) fn facts(&self, size: u64) -> Facts {
         match self {
             Self::Zoo(model) => {
@@ -140,7 +149,7 @@ impl Model {
                     is_synthetic: true,
                 }
             }
-            Self::File(path) => Facts { name: name_of(path), ..Facts::default() },
+            Self::File { name, .. } => Facts { name: name.clone(), ..Facts::default() },
         }
     }
 }
@@ -188,7 +197,9 @@ impl Options {
             return Err(format!("{} models, at most {MODELS_MAX}", self.models.len()));
         }
         if !self.models.is_empty() {
-            return self.models.iter().map(|name| model(name)).collect();
+            return told_apart(
+                self.models.iter().map(|name| model(name)).collect::<Result<_, _>>()?,
+            );
         }
         let in_mode =
             |model: &&zoo::Model| self.mode != ModeName::Quick || QUICK.contains(&model.name);
@@ -213,27 +224,41 @@ impl Options {
 
 /// Whether targets may name this: a size, a model of the zoo or of this run, or one that the founding suite has.
 fn is_known(name: &str, models: &[Model]) -> bool {
-    let of_file = |model: &Model| match model {
-        Model::File(path) => name_of(path) == name,
-        Model::Zoo(_) => false,
-    };
     Variant::ALL.iter().any(|size| size.word() == name)
         || zoo::find(name).is_some()
-        || models.iter().any(of_file)
+        || models.iter().any(|model| model.name() == name)
         || Targets::default().throughput.contains_key(name)
 }
 
-/// What a model is called that comes from a file.
-fn name_of(path: &Path) -> String {
-    let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    name.replace(['/', '\\'], "_").replace(char::is_control, "_")
+/// Calls files that would share their name by the whole of their paths: results are kept by name.
+fn told_apart(mut models: Vec<Model>) -> Result<Vec<Model>, String> {
+    let names: Vec<String> = models.iter().map(|model| model.name().to_owned()).collect();
+    let is_shared = |name: &String| 1 < names.iter().filter(|other| *other == name).count();
+    for model in &mut models {
+        if let Model::File { path, name } = model
+            && is_shared(name)
+        {
+            *name = name_of(path.as_os_str());
+        }
+    }
+    let mut told = BTreeSet::new();
+    match models.iter().find(|model| !told.insert(model.name())) {
+        Some(model) => Err(format!("`{}` is asked for twice", model.name())),
+        None => Ok(models),
+    }
+}
+
+/// What a model is called that comes from a file: it stands in names of cases and of files.
+fn name_of(path: &OsStr) -> String {
+    path.to_string_lossy().replace(['/', '\\'], "_").replace(char::is_control, "_")
 }
 
 fn model(name: &str) -> Result<Model, String> {
     // An existing path wins over a name.
     let path = Path::new(name);
     if path.is_file() {
-        return Ok(Model::File(path.to_path_buf()));
+        let name = name_of(path.file_stem().unwrap_or_default());
+        return Ok(Model::File { path: path.to_path_buf(), name });
     }
     if let Some(model) = zoo::find(name) {
         return Ok(Model::Zoo(model));
@@ -263,6 +288,25 @@ fn size(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn models_of_one_name_are_told_apart_by_their_paths_and_none_is_measured_twice() {
+        let file = |path: &str| {
+            let path = PathBuf::from(path);
+            Model::File { name: name_of(path.file_stem().unwrap()), path }
+        };
+        let names = |models: Vec<Model>| -> Result<Vec<String>, String> {
+            Ok(told_apart(models)?.iter().map(|model| model.name().to_owned()).collect())
+        };
+        let told = names(vec![file("a/model.onnx"), file("b/model.onnx"), file("c/other.onnx")]);
+        assert_eq!(Ok(["a_model.onnx", "b_model.onnx", "other"].map(str::to_owned).into()), told);
+        let zoo = || Model::Zoo(&MODELS[0]);
+        let told = names(vec![zoo(), file("yolo11n.onnx")]);
+        assert_eq!(Ok(["yolo11n", "yolo11n.onnx"].map(str::to_owned).into()), told);
+        for twice in [vec![zoo(), zoo()], vec![file("model.onnx"), file("model.onnx")]] {
+            assert!(names(twice).unwrap_err().contains("twice"));
+        }
+    }
 
     #[test]
     fn sizes_are_read_as_people_write_them() {

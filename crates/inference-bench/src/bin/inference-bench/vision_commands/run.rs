@@ -109,7 +109,7 @@ impl<'a> Session<'a> {
     fn request(&self, model: &Model, figures: &Figures, to: &Path) -> std::io::Result<Request> {
         let options = self.options;
         let (file, small_file) = match model {
-            Model::File(path) => (path.clone(), None),
+            Model::File { path, .. } => (path.clone(), None),
             Model::Zoo(zoo) => {
                 let generate = |side: u64| {
                     let path = to.join(format!("{}-{side}.onnx", zoo.name));
