@@ -1,4 +1,4 @@
-//! `inference-bench ab` in real processes.
+//! `inference-bench` with its commands `ab`, `calibrate` and `compare` in real processes.
 
 use std::process::{Command, Output};
 
@@ -44,7 +44,15 @@ fn a_metric_that_is_not_there_invalidates_the_comparison() {
 
 #[test]
 fn a_wrong_command_line_is_64() {
-    for arguments in [&["ab"][..], &["ab", "--a", "true", "--b", "'open"], &["no-such-command"]] {
+    for arguments in [
+        &["ab"][..],
+        &["ab", "--a", "true", "--b", "'open"],
+        &["no-such-command"],
+        &["calibrate", "--streams", "0"],
+        &["calibrate", "--streams", "1000000"],
+        &["calibrate", "--runs", "0"],
+        &["calibrate", "--duration", "0s"],
+    ] {
         assert_eq!(Some(64), inference_bench(arguments).status.code(), "{arguments:?}");
     }
 }
@@ -80,6 +88,37 @@ fn the_folder_holds_every_form_of_the_report() {
     check(&["ab", "--a", &a, "--b", &b, "--metric", "ns", "-o", output], 0, "verdict: pass");
     for name in ["report.json", "report.md", "report.html", "junit.xml", "records.ndjson"] {
         assert!(0 < path.join(name).metadata().unwrap().len(), "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_invalid_and_ends_with_the_verdict() {
+    let same = prints(5);
+    let ab = ["ab", "--a", &same, "--b", &same, "--metric", "ns", "-o", "/proc/no/report"];
+    let calibrate = [&BRIEF[..], &["-o", "/proc/no/report"]].concat();
+    for arguments in [&ab[..], &calibrate] {
+        check(arguments, 4, "verdict: invalid");
+        let told = inference_bench(&[arguments, &["--json"]].concat());
+        let stdout = String::from_utf8(told.stdout).unwrap();
+        let end: serde_json::Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+        assert_eq!(
+            ("end", 4),
+            (end["event"].as_str().unwrap(), end["exit_code"].as_u64().unwrap())
+        );
+    }
+}
+
+/// Two streams of ten tokens: 18 gaps at most.
+const BRIEF: [&str; 7] =
+    ["calibrate", "--streams", "2", "--interval", "10ms", "--duration", "100ms"];
+
+#[test]
+fn a_calibration_tells_no_percentile_of_too_few_gaps() {
+    let told = inference_bench(&[&BRIEF[..], &["--max-error", "1h"]].concat());
+    let stdout = String::from_utf8(told.stdout).unwrap();
+    assert_eq!(Some(4), told.status.code(), "{stdout}");
+    for words in ["p99 –, p99.9 –, max", "first token p50 –", "p99 needs 662 samples"] {
+        assert!(stdout.contains(words), "{words} is not in {stdout}");
     }
 }
 

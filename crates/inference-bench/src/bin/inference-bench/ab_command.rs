@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 use indicatif::{ProgressBar, ProgressStyle};
 use inference_bench::ab::{Comparison, Decision, Order, Thresholds};
 use inference_bench::process::{self, Measured};
-use inference_bench::report::{Environment, Report, Run};
+use inference_bench::report::{Environment, Rates, Report};
 use inference_bench::{CaseRecord, Limit, Verdict, exit};
 use serde_json::json;
 
+use crate::ending::{self, Leavings};
 use crate::interrupt::Interrupt;
-use crate::output::{Output, write_report};
+use crate::output::Output;
 
 /// The options of `ab`.
 #[derive(Debug, clap::Args)]
@@ -191,14 +192,11 @@ fn conclude(
     end: &End,
     started: SystemTime,
 ) -> u8 {
-    let report = report(options, comparison, end, started);
-    if let Some(folder) = &options.output
-        && let Err(error) =
-            write_report(&report, folder).and_then(|()| write_pairs(comparison, folder))
-    {
-        output.remark(&format!("error: {error}"));
-        return exit::INVALID;
-    }
+    let mut report = report(options, comparison, end, started);
+    let lines = pairs(comparison);
+    let folder = options.output.as_deref();
+    let leavings = Leavings { folder, records: Some(&lines), ..Leavings::default() };
+    leavings.write(&mut report, output);
     let record = &report.suites["ab"][0];
     if let (Some(value), Some(interval)) = (record.value, record.interval) {
         let (low, high, n) = (interval.low, interval.high, record.n);
@@ -207,16 +205,8 @@ fn conclude(
     if let Some(reason) = &record.reason {
         output.result(reason);
     }
-    let code = match end {
-        End::Interrupted(code) => *code,
-        _ => report.summary.exit_code,
-    };
-    let (verdict, interval) = (report.summary.verdict, record.interval);
-    let fields = json!({ "verdict": verdict, "exit_code": code, "ratio": record.value,
-        "interval": interval, "pairs": record.n });
-    output.event("end", fields);
-    output.result(&format!("verdict: {verdict}"));
-    code
+    let fields = json!({ "ratio": record.value, "interval": record.interval, "pairs": record.n });
+    ending::end(&report, fields, output)
 }
 
 fn report(options: &Options, comparison: &Comparison, end: &End, started: SystemTime) -> Report {
@@ -233,12 +223,12 @@ fn report(options: &Options, comparison: &Comparison, end: &End, started: System
     report.command = vec!["ab".to_owned(), program(&options.a), program(&options.b)];
     report.records_path = Some("records.ndjson".to_owned());
     report.add("ab", record(comparison, end, started));
-    let invalid_reasons = match end {
-        End::Invalid(reason) => vec![reason.clone()],
-        _ => Vec::new(),
+    let (reasons, signal) = match end {
+        End::Decided(_) => (Vec::new(), None),
+        End::Invalid(reason) => (vec![reason.clone()], None),
+        End::Interrupted(signal) => (Vec::new(), Some(*signal)),
     };
-    let interrupted = matches!(end, End::Interrupted(_));
-    report.finish(Run { interrupted, strict: true, invalid_reasons });
+    ending::finish(&mut report, Rates::default(), reasons, signal);
     report
 }
 
@@ -271,10 +261,8 @@ fn record(comparison: &Comparison, end: &End, started: SystemTime) -> CaseRecord
     record
 }
 
-fn write_pairs(comparison: &Comparison, folder: &std::path::Path) -> Result<(), String> {
-    let path = folder.join("records.ndjson");
-    let lines: Vec<String> =
-        comparison.pairs().iter().map(|(a, b)| json!({ "a": a, "b": b }).to_string()).collect();
-    std::fs::write(&path, lines.join("\n") + "\n")
-        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+/// The raw records.
+fn pairs(comparison: &Comparison) -> String {
+    let line = |&(a, b): &(f64, f64)| json!({ "a": a, "b": b }).to_string() + "\n";
+    comparison.pairs().iter().map(line).collect()
 }

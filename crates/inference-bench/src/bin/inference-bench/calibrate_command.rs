@@ -3,15 +3,20 @@
 use std::time::Duration;
 
 use inference_bench::exit;
-use inference_bench::report::{Environment, Report, Run};
-use inference_bench::stream::StampSource;
+use inference_bench::report::{Environment, Rates, Report};
 use inference_bench::stream::calibrate::{COALESCED_PCT_MAX, quantiles};
-use inference_bench::{CaseRecord, Limit, Verdict, process};
+use inference_bench::stream::{Spread, StampSource};
+use inference_bench::{CaseRecord, Limit, process};
 use serde_json::json;
 
+use crate::ending::{self, Leavings};
 use crate::ground_truth::{Calibration, Stage, calibrate};
 use crate::interrupt::Interrupt;
-use crate::output::{Output, write_report};
+use crate::line;
+use crate::output::Output;
+
+/// More runs tell nothing more, and each is kept for the report.
+const RUNS_MAX: usize = 1000;
 
 /// The options of `calibrate`.
 #[derive(Debug, clap::Args)]
@@ -81,10 +86,6 @@ pub(crate) fn run(options: &Options) -> u8 {
         output.remark("error: cannot listen to signals");
         return exit::INVALID;
     };
-    if options.streams == 0 || options.workers == 0 || options.interval.is_zero() {
-        output.remark("error: streams, workers and the interval must be above 0");
-        return exit::USAGE;
-    }
     let stage = Stage {
         streams: options.streams,
         interval: options.interval,
@@ -92,9 +93,13 @@ pub(crate) fn run(options: &Options) -> u8 {
         stamp: options.stamp.into(),
         workers: options.workers,
     };
+    if let Err(reason) = check(options, &stage) {
+        output.remark(&format!("error: {reason}"));
+        return exit::USAGE;
+    }
     let mut report = empty_report(options);
     let mut reasons = Vec::new();
-    for number in 0..options.runs.max(1) {
+    for number in 0..options.runs {
         match calibrate(stage, &interrupt) {
             Ok(calibration) => {
                 tell(options, &output, &calibration, number, &mut report);
@@ -106,22 +111,25 @@ pub(crate) fn run(options: &Options) -> u8 {
             break;
         }
     }
-    let interrupted = interrupt.code().is_some();
-    report.finish(Run { interrupted, strict: true, invalid_reasons: reasons });
+    ending::finish(&mut report, Rates::default(), reasons, interrupt.code());
     for reason in &report.validity.reasons {
         output.remark(&format!("error: {reason}"));
     }
-    if let Some(folder) = &options.output
-        && let Err(error) = write_report(&report, folder)
-    {
-        output.remark(&format!("error: {error}"));
-        return exit::INVALID;
+    let leavings = Leavings { folder: options.output.as_deref(), ..Leavings::default() };
+    leavings.write(&mut report, &output);
+    ending::end(&report, json!({}), &output)
+}
+
+/// Why nothing can be measured like that.
+fn check(options: &Options, stage: &Stage) -> Result<(), String> {
+    let is_none = [options.streams, options.workers, options.runs].contains(&0);
+    if is_none || options.interval.is_zero() || options.duration.is_zero() {
+        return Err("streams, workers, runs, interval and duration are to be above 0".to_owned());
     }
-    let verdict = report.summary.verdict;
-    let code = interrupt.code().unwrap_or(report.summary.exit_code);
-    output.event("end", json!({ "verdict": verdict, "exit_code": code }));
-    output.result(&format!("verdict: {verdict}"));
-    code
+    if RUNS_MAX < options.runs {
+        return Err(format!("{} runs, at most {RUNS_MAX}", options.runs));
+    }
+    stage.plan().check()
 }
 
 /// Why a run says more of the client than of the instrument.
@@ -163,21 +171,19 @@ fn tell(
             "the kernel stamps nothing here: stamps are ours, taken when we have the bytes",
         );
     }
-    let us = |p: f64| errors.gap_us.rough(p).unwrap_or(f64::NAN);
-    let lag = |p: f64| errors.send_lag_us.rough(p).unwrap_or(f64::NAN);
     output.result(&format!(
-        "{} streams, {stamp} stamps: gap error p50 {:.1} µs, p99 {:.1} µs, p99.9 {:.1} µs, max {:.0} µs; \
-         first token p50 {:.1} µs, p99 {:.1} µs; send lag p99 {:.0} µs; coalesced {:.2} %; \
+        "{} streams, {stamp} stamps: gap error p50 {}, p99 {}, p99.9 {}, max {}; \
+         first token p50 {}, p99 {}; send lag p99 {}; coalesced {:.2} %; \
          {cpu_us_per_event:.1} µs CPU per event, worker {:.0} % busy, {events} gaps",
         options.streams,
-        us(0.5),
-        us(0.99),
-        us(0.999),
-        us(1.0),
-        errors.first_us.rough(0.5).unwrap_or(f64::NAN),
-        errors.first_us.rough(0.99).unwrap_or(f64::NAN),
-        lag(0.99),
-        errors.coalesced_pct.unwrap_or(f64::NAN),
+        told(&errors.gap_us, 0.5),
+        told(&errors.gap_us, 0.99),
+        told(&errors.gap_us, 0.999),
+        errors.gap_us.max().map_or_else(dash, |us| format!("{us:.0} µs")),
+        told(&errors.first_us, 0.5),
+        told(&errors.first_us, 0.99),
+        told(&errors.send_lag_us, 0.99),
+        errors.coalesced_pct.unwrap_or_default(),
         ran.busiest_pct,
     ));
     output.event(
@@ -189,17 +195,9 @@ fn tell(
             "kernel_reads": stamps.kernel_reads, "user_reads": stamps.user_reads,
             "clock_steps": stamps.clock_steps }),
     );
-    let mut record = CaseRecord::new(format!("gap_error/p99/{}", number + 1), "µs");
-    record.n = events;
-    record.value = errors.gap_us.percentile(0.99).ok();
-    record.interval = errors.gap_us.interval(0.99);
-    record.wall_s = ran.wall.as_secs_f64();
-    match options.max_error {
-        Some(limit) => record.judge(Limit::at_most(limit.as_secs_f64() * 1e6)),
-        None if record.value.is_none() => {
-            record.withdraw(Verdict::Reported, format!("{events} gaps are too few for a p99"));
-        }
-        None => {}
+    let record = judged(options, calibration, number);
+    if record.verdict.is_gated() {
+        output.result(&line::of(&record));
     }
     report.measurement.stamp = Some(stamp.to_owned());
     report.measurement.icl_err_us = quantiles(&errors.gap_us);
@@ -207,4 +205,30 @@ fn tell(
     report.measurement.send_lag_us = quantiles(&errors.send_lag_us);
     report.measurement.coalesced_pct = errors.coalesced_pct;
     report.add("calibrate", record);
+}
+
+/// The error of the gaps, against what is allowed.
+fn judged(options: &Options, calibration: &Calibration, number: usize) -> CaseRecord {
+    let gap_us = &calibration.errors.gap_us;
+    let mut record = CaseRecord::new(format!("gap_error/p99/{}", number + 1), "µs");
+    record.n = gap_us.n();
+    record.wall_s = calibration.ran.wall.as_secs_f64();
+    let p99 = gap_us.percentile(0.99);
+    (record.value, record.interval) = (p99.as_ref().ok().copied(), gap_us.interval(0.99));
+    if let Some(limit) = options.max_error {
+        record.judge(Limit::at_most(limit.as_secs_f64() * 1e6));
+    }
+    if let Err(too_few) = p99 {
+        record.withdraw(record.verdict, too_few.to_string());
+    }
+    record
+}
+
+/// A percentile, where there are enough values for it.
+fn told(spread: &Spread, p: f64) -> String {
+    spread.percentile(p).map_or_else(|_| dash(), |us| format!("{us:.1} µs"))
+}
+
+fn dash() -> String {
+    "–".to_owned()
 }

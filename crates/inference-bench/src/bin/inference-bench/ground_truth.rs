@@ -59,6 +59,12 @@ pub(crate) struct Stage {
     pub(crate) workers: usize,
 }
 
+impl Stage {
+    pub(crate) fn plan(&self) -> Plan {
+        Plan { workers: self.workers, stamp: self.stamp, ..Plan::closed(self.streams) }
+    }
+}
+
 /// What a calibration showed.
 pub(crate) struct Calibration {
     pub(crate) errors: Errors,
@@ -73,8 +79,7 @@ pub(crate) fn calibrate(stage: Stage, interrupt: &Interrupt) -> Result<Calibrati
     let tokens = stage.duration.as_secs_f64() / stage.interval.as_secs_f64();
     let tokens = (tokens.ceil() as u32).max(8);
     let target = Target { tokens, ..Target::new(source.url.as_str()) };
-    let plan = Plan { workers: stage.workers, stamp: stage.stamp, ..Plan::closed(stage.streams) };
-    let drive = Drive::new(&target, plan).map_err(|error| error.to_string())?;
+    let drive = Drive::new(&target, stage.plan()).map_err(|error| error.to_string())?;
     let (ran, drive) = threads::run(drive, None, stage.workers, interrupt, |_| {})?;
     let errors = Errors::of(&ran.records);
     if errors.gap_us.n() == 0 && !ran.interrupted {

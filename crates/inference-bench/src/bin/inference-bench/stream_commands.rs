@@ -6,16 +6,18 @@ mod screen;
 mod searched;
 mod urls;
 
-use inference_bench::report::{Report, Run};
+use inference_bench::report::Report;
 use inference_bench::{Verdict, exit};
 use serde_json::json;
 
 pub(crate) use self::options::Options;
 use self::run::Session;
-pub(crate) use self::screen::line;
+use crate::ending::{self, Leavings};
 use crate::interrupt::Interrupt;
-use crate::leavings::Leavings;
 use crate::output::Output;
+
+/// The command, of whose figures a baseline is.
+const NAME: &str = "stream";
 
 /// Runs the load and returns the exit code.
 pub(crate) fn run(options: &Options) -> u8 {
@@ -44,34 +46,19 @@ pub(crate) fn run(options: &Options) -> u8 {
 }
 
 fn conclude(options: &Options, session: Session<'_>, output: &Output, interrupt: &Interrupt) -> u8 {
-    let signal = interrupt.code();
     let found = session.found();
-    let (mut report, rates, invalid_reasons, lines) = session.into_report();
-    let run = Run { interrupted: signal.is_some(), strict: true, invalid_reasons };
-    report.finish_with_rates(run, rates);
-    report.summary.exit_code = signal.unwrap_or(report.summary.exit_code);
-    let folder = options.output.as_deref();
-    let leavings = Leavings { folder, baseline: options.save_baseline.as_deref() };
-    leavings.write("stream", &mut report, &lines, output);
-    tell(&report, output);
-    let code = report.summary.exit_code;
-    let results = json!(report.results_by_model);
-    output.event(
-        "end",
-        json!({ "verdict": report.summary.verdict, "exit_code": code, "search": found,
-            "results_by_model": results }),
-    );
-    output.result(&format!("verdict: {}", report.summary.verdict));
-    code
-}
-
-fn tell(report: &Report, output: &Output) {
-    for record in report.suites.values().flatten() {
-        output.result(&line(record));
-    }
-    for reason in &report.validity.reasons {
-        output.result(&format!("not to be trusted: {reason}"));
-    }
+    let (mut report, rates, reasons, lines) = session.into_report();
+    ending::finish(&mut report, rates, reasons, interrupt.code());
+    let leavings = Leavings {
+        folder: options.output.as_deref(),
+        records: Some(&lines),
+        baseline: options.save_baseline.as_deref().map(|path| (path, NAME)),
+    };
+    leavings.write(&mut report, output);
+    ending::tell(&report, output);
+    let fields = json!({ "search": found, "summary": report.summary,
+        "results_by_model": report.results_by_model, "recommendations": report.recommendations });
+    ending::end(&report, fields, output)
 }
 
 /// Takes back the verdicts on times: on a machine that was not quiet they are nobody's.

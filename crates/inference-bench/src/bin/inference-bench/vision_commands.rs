@@ -7,16 +7,18 @@ mod screen;
 mod worker;
 
 use inference_bench::exit;
-use inference_bench::report::{Report, Run};
+use inference_bench::report::Report;
 use serde_json::json;
 
 pub(crate) use self::options::Options;
 use self::run::Session;
 pub(crate) use self::worker::see;
+use crate::ending::{self, Leavings, finish};
 use crate::interrupt::Interrupt;
-use crate::leavings::Leavings;
 use crate::output::Output;
-use crate::stream_commands::line;
+
+/// The command, of whose figures a baseline is.
+const NAME: &str = "vision";
 
 /// Measures the models and returns the exit code.
 pub(crate) fn run(options: &Options) -> u8 {
@@ -38,36 +40,17 @@ pub(crate) fn run(options: &Options) -> u8 {
 }
 
 fn conclude(options: &Options, session: Session<'_>, output: &Output, interrupt: &Interrupt) -> u8 {
-    let signal = interrupt.code();
-    let (mut report, lines) = session.into_report(|report, rates, invalid_reasons| {
-        let run = Run { interrupted: signal.is_some(), strict: true, invalid_reasons };
-        report.finish_with_rates(run, rates);
-        report.summary.exit_code = signal.unwrap_or(report.summary.exit_code);
-    });
-    let folder = options.output.as_deref();
-    let leavings = Leavings { folder, baseline: options.save_baseline.as_deref() };
-    leavings.write("vision", &mut report, &lines, output);
-    tell(&report, output);
-    let code = report.summary.exit_code;
-    output.event(
-        "end",
-        json!({ "verdict": report.summary.verdict, "exit_code": code, "summary": report.summary,
-            "results_by_model": report.results_by_model,
-            "recommendations": report.recommendations }),
-    );
-    output.result(&format!("verdict: {}", report.summary.verdict));
-    code
-}
-
-fn tell(report: &Report, output: &Output) {
-    for record in report.suites.values().flatten() {
-        output.result(&line(record));
-    }
-    for recommendation in &report.recommendations {
-        // Words of engines must not reach the terminal as commands.
-        output.result(&format!("to do: {}", recommendation.text.replace(char::is_control, " ")));
-    }
-    for reason in &report.validity.reasons {
-        output.result(&format!("not to be trusted: {reason}"));
-    }
+    let finish =
+        |report: &mut Report, rates, reasons| finish(report, rates, reasons, interrupt.code());
+    let (mut report, lines) = session.into_report(finish);
+    let leavings = Leavings {
+        folder: options.output.as_deref(),
+        records: Some(&lines),
+        baseline: options.save_baseline.as_deref().map(|path| (path, NAME)),
+    };
+    leavings.write(&mut report, output);
+    ending::tell(&report, output);
+    let fields = json!({ "summary": report.summary, "results_by_model": report.results_by_model,
+        "recommendations": report.recommendations });
+    ending::end(&report, fields, output)
 }
