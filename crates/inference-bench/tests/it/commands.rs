@@ -7,7 +7,7 @@ fn inference_bench(arguments: &[&str]) -> Output {
 }
 
 /// A command that prints this metric and does nothing else.
-fn prints(value: u32) -> String {
+fn prints(value: i32) -> String {
     format!("echo '{{\"ns\":{value}}}'")
 }
 
@@ -40,6 +40,19 @@ fn a_command_that_fails_invalidates_the_comparison() {
 #[test]
 fn a_metric_that_is_not_there_invalidates_the_comparison() {
     check(&["ab", "--a", &prints(1), "--b", "echo 1", "--metric", "ns"], 4, "verdict: invalid");
+}
+
+/// A ratio would call what fell from -1 to -2 twice as slow, and nothing what rose from 0.
+#[test]
+fn what_has_no_ratio_invalidates_the_comparison() {
+    let compared = |a, b, code, last_line| {
+        let (a, b) = (prints(a), prints(b));
+        check(&["ab", "--a", &a, "--b", &b, "--metric", "ns"], code, last_line);
+    };
+    for (a, b) in [(0, 1), (0, 0), (-1, -2), (1, -1)] {
+        compared(a, b, 4, "verdict: invalid");
+    }
+    compared(1, 0, 0, "verdict: pass");
 }
 
 #[test]
@@ -138,7 +151,7 @@ fn arguments_are_not_told() {
 #[test]
 fn two_reports_stand_side_by_side() {
     let folder = tempfile::tempdir().unwrap();
-    let report = |name: &str, value: u32| {
+    let report = |name: &str, value: i32| {
         let path = folder.path().join(name).to_str().unwrap().to_owned();
         let arguments =
             ["ab", "--a", "true", "--b", &prints(value), "--metric", "wall", "-o", &path];

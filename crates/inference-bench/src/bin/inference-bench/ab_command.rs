@@ -26,7 +26,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "COMMAND")]
     b: String,
     /// What is compared: `wall`, `cpu`, or a key of the last JSON line that each command prints. Smaller is
-    /// better.
+    /// better, and nothing is below 0.
     #[arg(long, value_name = "wall|cpu|NAME", default_value = "wall")]
     metric: String,
     /// Decides the order within pairs and the resampling.
@@ -101,6 +101,9 @@ fn measure(
         }
         match pair(options, comparison.next_order()) {
             Ok((a, b)) => {
+                if let Some(reason) = no_ratio(a, b) {
+                    return End::Invalid(reason);
+                }
                 comparison.push(a, b);
                 output.event("pair", json!({ "a": a, "b": b, "metric": options.metric }));
             }
@@ -117,6 +120,12 @@ fn measure(
 /// A command that dies of the same signal as we do did not fail.
 fn ended(interrupt: &Interrupt, reason: String) -> End {
     interrupt.code().map_or(End::Invalid(reason), End::Interrupted)
+}
+
+/// Why two figures say nothing of how much slower B is.
+fn no_ratio(a: f64, b: f64) -> Option<String> {
+    let has_ratio = 0.0 < a && 0.0 <= b;
+    (!has_ratio).then(|| format!("{b} / {a} is no ratio: A must be above 0, and B not below it"))
 }
 
 fn progress(json: bool) -> ProgressBar {
