@@ -17,7 +17,8 @@ const KIND: &str = "perf-baseline";
 ///
 /// A machine has moods, which stored numbers know nothing of: where programs are kept too, a paired, interleaved
 /// run of them beside the new ones decides. Of a server or a model there is no program to keep: `stream` and
-/// `vision` call a latency worse when its interval lies above that of the baseline, both taken on one machine.
+/// `vision` call a latency worse when its interval lies above that of the baseline, both taken on one machine
+/// under one load. An interval knows the moods within its run alone, so that this is advice.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Baseline {
@@ -29,6 +30,9 @@ pub struct Baseline {
     pub revision: Option<String>,
     /// The machine it was measured on.
     pub machine: Fingerprint,
+    /// What it was measured under, such as `tokens`; what is not known is not there.
+    #[serde(default)]
+    pub load: BTreeMap<String, String>,
     /// The records by `suite/case`.
     pub cases: BTreeMap<String, CaseRecord>,
     /// The kept programs by suite: paths relative to the file.
@@ -90,6 +94,7 @@ impl Baseline {
             name: name.into(),
             revision: None,
             machine,
+            load: BTreeMap::new(),
             cases: BTreeMap::new(),
             programs: BTreeMap::new(),
         }
@@ -136,6 +141,15 @@ impl Baseline {
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("keys are strings") + "\n"
+    }
+
+    /// What was another under this load, in words; `None` if all that both name is the same.
+    #[must_use]
+    pub fn unlike(&self, load: &BTreeMap<String, String>) -> Option<String> {
+        self.load.iter().find_map(|(name, was)| {
+            let is = load.get(name).filter(|&is| is != was)?;
+            Some(format!("{name}: {was} there, {is} here"))
+        })
     }
 
     /// Why figures of this baseline can only be advice on the machine at hand; `None` if they can decide.
@@ -201,6 +215,17 @@ mod tests {
         numberless.cases.values_mut().for_each(|record| record.value = Some(f64::NAN));
         let case = "micro/limiter/admit".to_owned();
         assert_eq!(Err(BaselineError::NoNumber { case }), Baseline::parse(&numberless.to_json()));
+    }
+
+    #[test]
+    fn another_load_is_told_and_what_is_not_known_is_no_other() {
+        let load = |tokens: &str| BTreeMap::from([("tokens".to_owned(), tokens.to_owned())]);
+        let mut baseline = baseline();
+        assert_eq!(None, baseline.unlike(&load("20")));
+        baseline.load = load("40");
+        assert_eq!(None, baseline.unlike(&load("40")));
+        assert_eq!(None, baseline.unlike(&BTreeMap::new()));
+        assert_eq!(Some("tokens: 40 there, 20 here".to_owned()), baseline.unlike(&load("20")));
     }
 
     #[test]

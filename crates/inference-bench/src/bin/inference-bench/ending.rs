@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use inference_bench::report::{Rates, Report, Run, Summary};
-use inference_bench::{RunVerdict, exit};
+use inference_bench::{CaseRecord, RunVerdict, Verdict, exit};
 use serde_json::{Value, json};
 
-use crate::kept_figures::save_baseline;
+use crate::kept_figures::Measured;
 use crate::output::{Output, write_report};
 
 /// What a run leaves behind beside its report, and where; `None` was not asked for, or is not there.
@@ -16,8 +16,17 @@ pub(crate) struct Leavings<'a> {
     pub(crate) folder: Option<&'a Path>,
     /// The raw records, a line each.
     pub(crate) records: Option<&'a str>,
-    /// The file of the baseline, and the command whose figures it has.
-    pub(crate) baseline: Option<(&'a Path, &'a str)>,
+    /// The file of the baseline, and of what it is.
+    pub(crate) baseline: Option<(&'a Path, &'a Measured)>,
+}
+
+/// Takes back what others may have spoiled who had the machine, and says why beside what was found.
+pub(crate) fn withhold(report: &mut Report, reason: &str, is_doubtful: fn(&CaseRecord) -> bool) {
+    let doubtful = report.suites.values_mut().flatten().filter(|record| is_doubtful(record));
+    for record in doubtful {
+        let found = record.reason.take().map_or_else(String::new, |found| found + "; ");
+        record.withdraw(Verdict::Undecided, found + reason);
+    }
 }
 
 /// Draws the conclusions. After a signal they are those of a part.
@@ -32,7 +41,7 @@ impl Leavings<'_> {
     /// its figures are still there to be told.
     pub(crate) fn write(&self, report: &mut Report, output: &Output) {
         let written = self.folder.map_or(Ok(()), |folder| self.write_all(report, folder));
-        let saved = self.baseline.map_or(Ok(()), |(path, name)| save(name, report, path, output));
+        let saved = self.baseline.map_or(Ok(()), |(path, of)| save(of, report, path, output));
         for error in [written, saved].into_iter().filter_map(Result::err) {
             output.remark(&format!("error: {error}"));
             let worse = [exit::INTERRUPTED, exit::TERMINATED, exit::SUCCESS_RATE];
@@ -53,7 +62,7 @@ impl Leavings<'_> {
 }
 
 /// Keeps the figures of a run that is whole and to be trusted: later ones are held against them.
-fn save(name: &str, report: &Report, path: &Path, output: &Output) -> Result<(), String> {
+fn save(of: &Measured, report: &Report, path: &Path, output: &Output) -> Result<(), String> {
     let verdict = report.summary.verdict;
     let is_partial = matches!(verdict, RunVerdict::Interrupted | RunVerdict::Invalid);
     if is_partial || report.summary.exit_code == exit::SUCCESS_RATE {
@@ -61,7 +70,7 @@ fn save(name: &str, report: &Report, path: &Path, output: &Output) -> Result<(),
             .remark(&format!("the baseline is left as it was: this run is no measure ({verdict})"));
         return Ok(());
     }
-    save_baseline(name, report, path)
+    of.save(report, path)
 }
 
 /// Tells every case, what to do, and why not to trust it.
@@ -88,4 +97,36 @@ pub(crate) fn end(report: &Report, fields: Value, output: &Output) -> u8 {
     output.event("end", all);
     output.result(&format!("verdict: {verdict}"));
     exit_code
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use inference_bench::report::Environment;
+    use inference_bench::{Limit, process};
+
+    use super::*;
+
+    #[test]
+    fn what_is_withheld_still_tells_what_was_found() {
+        let environment = Environment {
+            machine: process::fingerprint(),
+            started: String::new(),
+            revision: None,
+            notes: BTreeMap::new(),
+        };
+        let mut report = Report::new("stream", environment);
+        for (case, value) in [("slow", 9.0), ("fast", 1.0)] {
+            let mut record = CaseRecord::new(case, "ms");
+            record.value = Some(value);
+            record.judge(Limit::at_most(5.0));
+            report.add("stream", record);
+        }
+        withhold(&mut report, "the machine was busy", |record| record.verdict == Verdict::Fail);
+        let told = report.suites["stream"].iter().map(|r| (r.verdict, r.reason.as_deref()));
+        let words = "9 ms is beyond the limit of 5; the machine was busy";
+        let expected = [(Verdict::Undecided, Some(words)), (Verdict::Pass, None)];
+        assert_eq!(expected.to_vec(), told.collect::<Vec<_>>());
+    }
 }

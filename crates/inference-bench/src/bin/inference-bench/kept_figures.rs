@@ -1,59 +1,100 @@
 //! Figures of an earlier run: kept, and compared with.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use inference_bench::report::Report;
 use inference_bench::{Baseline, CaseRecord, Verdict, process};
 
 /// A percentile that is worse by less than this is as good as equal: what moods of a machine do.
 const WORSE_MIN: f64 = 1.05;
+/// How much a regression by kept figures is worth.
+const ADVICE: &str = "a machine in another mood does that, too: measure both again, in turn";
 
-/// Keeps the figures of a report.
-pub(crate) fn save_baseline(name: &str, report: &Report, path: &Path) -> Result<(), String> {
-    let mut baseline = Baseline::new(name, process::fingerprint());
-    for (suite, records) in &report.suites {
-        for record in records.iter().filter(|record| record.value.is_some()) {
-            baseline.cases.insert(format!("{suite}/{}", record.case), record.clone());
-        }
-    }
-    if baseline.cases.is_empty() {
-        return Err("there are no figures to keep".to_owned());
-    }
-    std::fs::write(path, baseline.to_json())
-        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+/// Of which figures a baseline is: those of this command under this load.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    pub(crate) command: &'static str,
+    /// What changes the figures, and is the user's to choose.
+    pub(crate) load: BTreeMap<String, String>,
 }
 
-/// Compares a report with kept figures of the same command: a latency whose whole interval is worse than the whole interval
-/// before is a regression. On another machine nothing is.
-pub(crate) fn compare(name: &str, report: &mut Report, path: &Path) -> Result<(), String> {
-    let told = |what: String| format!("cannot compare with {}: {what}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
-    let baseline = Baseline::parse(&text).map_err(|error| told(error.to_string()))?;
-    if baseline.name != name {
-        return Err(told(format!("it is of `{}`, and this is `{name}`", baseline.name)));
-    }
-    let mut common = 0;
-    let elsewhere = baseline.machine.difference(&process::fingerprint());
-    for (suite, records) in &mut report.suites {
-        for record in records {
-            let Some(before) = baseline.cases.get(&format!("{suite}/{}", record.case)) else {
-                continue;
-            };
-            common += 1;
-            let Some(reason) = worse(record, before) else { continue };
-            match &elsewhere {
-                Some(difference) => {
-                    record.reason =
-                        Some(format!("{reason}, but on another machine ({difference})"));
-                }
-                None => record.withdraw(Verdict::Regression, reason),
+impl Measured {
+    /// Keeps the figures of a report.
+    pub(crate) fn save(&self, report: &Report, path: &Path) -> Result<(), String> {
+        let mut baseline = Baseline::new(self.command, process::fingerprint());
+        baseline.load.clone_from(&self.load);
+        for (suite, records) in &report.suites {
+            for record in records.iter().filter(|record| record.value.is_some()) {
+                baseline.cases.insert(format!("{suite}/{}", record.case), record.clone());
             }
         }
+        if baseline.cases.is_empty() {
+            return Err("there are no figures to keep".to_owned());
+        }
+        std::fs::write(path, baseline.to_json())
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))
     }
-    if common == 0 {
-        return Err(told("it has none of these figures; save it again with this load".to_owned()));
+
+    /// Reads the figures to compare with, before anything is measured in vain.
+    pub(crate) fn read(&self, path: &Path) -> Result<Kept, String> {
+        let told = |what: String| format!("cannot compare with {}: {what}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+        let baseline = Baseline::parse(&text).map_err(|error| told(error.to_string()))?;
+        if baseline.name != self.command {
+            let (was, is) = (&baseline.name, self.command);
+            return Err(told(format!("it is of `{was}`, and this is `{is}`")));
+        }
+        if let Some(other) = baseline.unlike(&self.load) {
+            return Err(told(format!("it is of another load, {other}")));
+        }
+        Ok(Kept { baseline, path: path.to_owned() })
     }
-    Ok(())
+}
+
+/// Kept figures of the same command under the same load.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    baseline: Baseline,
+    path: PathBuf,
+}
+
+impl Kept {
+    /// Compares a report with them: a latency whose whole interval is worse than the whole interval before
+    /// is a regression. On another machine nothing is.
+    pub(crate) fn compare(&self, report: &mut Report) -> Result<(), String> {
+        let mut common = 0;
+        let elsewhere = self.baseline.machine.difference(&process::fingerprint());
+        for (suite, records) in &mut report.suites {
+            for record in records {
+                let Some(before) = self.baseline.cases.get(&format!("{suite}/{}", record.case))
+                else {
+                    continue;
+                };
+                common += 1;
+                let Some(reason) = worse(record, before) else { continue };
+                match &elsewhere {
+                    Some(difference) => {
+                        record.reason =
+                            Some(format!("{reason}, but on another machine ({difference})"));
+                    }
+                    None => record.withdraw(Verdict::Regression, format!("{reason}; {ADVICE}")),
+                }
+            }
+        }
+        if common == 0 {
+            let path = self.path.display();
+            return Err(format!(
+                "cannot compare with {path}: it has none of these figures; save it again"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A choice as the command line has it.
+pub(crate) fn word(choice: &impl clap::ValueEnum) -> String {
+    choice.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// Why a figure is worse than before; for latencies alone, of which less is better.
@@ -64,14 +105,13 @@ fn worse(now: &CaseRecord, before: &CaseRecord) -> Option<String> {
     let (new, old) = (now.interval?, before.interval?);
     (old.high * WORSE_MIN < new.low).then(|| {
         let (value, was) = (now.value.unwrap_or(new.low), before.value.unwrap_or(old.high));
-        format!("{value:.3} ms, {was:.3} ms before, and the intervals are {WORSE_MIN} apart")
+        let percent = 100.0 * (WORSE_MIN - 1.0);
+        format!("{value:.3} ms, {was:.3} ms before, and the intervals are {percent:.0} % apart")
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use inference_bench::report::Environment;
     use inference_bench::stats::Interval;
 
@@ -100,30 +140,42 @@ mod tests {
         assert_eq!(None, worse(&rate, &latency(100.0)));
     }
 
-    /// What is said of a report of `stream` beside a baseline of this name that keeps this case.
-    fn compared(name: &str, case: &str) -> Result<(), String> {
+    fn measured(command: &'static str, tokens: &str) -> Measured {
+        Measured { command, load: BTreeMap::from([("tokens".to_owned(), tokens.to_owned())]) }
+    }
+
+    fn report() -> Report {
         let environment = Environment {
             machine: process::fingerprint(),
             started: String::new(),
             revision: None,
             notes: BTreeMap::new(),
         };
-        let mut report = Report::new("stream", environment);
-        report.add("stream", latency(100.0));
-        let mut baseline = Baseline::new(name, process::fingerprint());
-        baseline.cases.insert(case.to_owned(), latency(100.0));
+        Report::new("stream", environment)
+    }
+
+    /// What is said of a run of `stream` beside kept figures of this case.
+    fn compared(kept: &Measured, case: &str) -> Result<(), String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("baseline.json");
-        std::fs::write(&path, baseline.to_json()).unwrap();
-        compare("stream", &mut report, &path)
+        let (mut before, mut now) = (report(), report());
+        let mut record = latency(100.0);
+        case.clone_into(&mut record.case);
+        before.add("stream", record);
+        kept.save(&before, &path)?;
+        now.add("stream", latency(100.0));
+        measured("stream", "20").read(&path)?.compare(&mut now)
     }
 
     #[test]
     fn a_baseline_of_something_else_is_refused() {
-        assert_eq!(Ok(()), compared("stream", "stream/model/real_time"));
-        let error = compared("vision", "stream/model/real_time").unwrap_err();
+        let (case, here) = ("model/real_time", measured("stream", "20"));
+        assert_eq!(Ok(()), compared(&here, case));
+        let error = compared(&measured("vision", "20"), case).unwrap_err();
         assert!(error.contains("it is of `vision`, and this is `stream`"), "{error}");
-        let error = compared("stream", "stream/other").unwrap_err();
+        let error = compared(&measured("stream", "40"), case).unwrap_err();
+        assert!(error.contains("another load, tokens: 40 there, 20 here"), "{error}");
+        let error = compared(&here, "other").unwrap_err();
         assert!(error.contains("none of these figures"), "{error}");
     }
 }

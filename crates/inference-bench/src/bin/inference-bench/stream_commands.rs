@@ -6,8 +6,7 @@ mod screen;
 mod searched;
 mod urls;
 
-use inference_bench::report::Report;
-use inference_bench::{Verdict, exit};
+use inference_bench::{CaseRecord, Verdict, exit};
 use serde_json::json;
 
 pub(crate) use self::options::Options;
@@ -15,9 +14,6 @@ use self::run::Session;
 use crate::ending::{self, Leavings};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-
-/// The command, of whose figures a baseline is.
-const NAME: &str = "stream";
 
 /// Runs the load and returns the exit code.
 pub(crate) fn run(options: &Options) -> u8 {
@@ -46,13 +42,13 @@ pub(crate) fn run(options: &Options) -> u8 {
 }
 
 fn conclude(options: &Options, session: Session<'_>, output: &Output, interrupt: &Interrupt) -> u8 {
-    let found = session.found();
+    let (found, measured) = (session.found(), session.measured());
     let (mut report, rates, reasons, lines) = session.into_report();
     ending::finish(&mut report, rates, reasons, interrupt.code());
     let leavings = Leavings {
         folder: options.output.as_deref(),
         records: Some(&lines),
-        baseline: options.save_baseline.as_deref().map(|path| (path, NAME)),
+        baseline: options.save_baseline.as_deref().map(|path| (path, &measured)),
     };
     leavings.write(&mut report, output);
     ending::tell(&report, output);
@@ -61,12 +57,8 @@ fn conclude(options: &Options, session: Session<'_>, output: &Output, interrupt:
     ending::end(&report, fields, output)
 }
 
-/// Takes back the verdicts on times: on a machine that was not quiet they are nobody's.
-fn withhold(report: &mut Report, reason: &str) {
-    for record in report.suites.values_mut().flatten() {
-        let judged = matches!(record.verdict, Verdict::Pass | Verdict::Fail | Verdict::Regression);
-        if record.unit == "ms" && judged {
-            record.withdraw(Verdict::Undecided, reason);
-        }
-    }
+/// Whether a machine that was not quiet may have made this verdict: on times it then is nobody's.
+fn is_doubtful(record: &CaseRecord) -> bool {
+    let judged = matches!(record.verdict, Verdict::Pass | Verdict::Fail | Verdict::Regression);
+    record.unit == "ms" && judged
 }

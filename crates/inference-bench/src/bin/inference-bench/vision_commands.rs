@@ -17,9 +17,6 @@ use crate::ending::{self, Leavings, finish};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
-/// The command, of whose figures a baseline is.
-const NAME: &str = "vision";
-
 /// Measures the models and returns the exit code.
 pub(crate) fn run(options: &Options) -> u8 {
     let output = Output::new(options.json);
@@ -42,11 +39,12 @@ pub(crate) fn run(options: &Options) -> u8 {
 fn conclude(options: &Options, session: Session<'_>, output: &Output, interrupt: &Interrupt) -> u8 {
     let finish =
         |report: &mut Report, rates, reasons| finish(report, rates, reasons, interrupt.code());
+    let measured = options.measured();
     let (mut report, lines) = session.into_report(finish);
     let leavings = Leavings {
         folder: options.output.as_deref(),
         records: Some(&lines),
-        baseline: options.save_baseline.as_deref().map(|path| (path, NAME)),
+        baseline: options.save_baseline.as_deref().map(|path| (path, &measured)),
     };
     leavings.write(&mut report, output);
     ending::tell(&report, output);

@@ -254,8 +254,25 @@ fn a_worse_latency_than_before_is_a_regression() {
     };
     assert_eq!(0, run(&fast.url(), &["--save-baseline", baseline]).0);
     let slow = source(10 * TWO_MS);
-    assert_eq!(3, run(&slow.url(), &["--baseline", baseline]).0);
-    assert_eq!(4, run(&fast.url(), &["--baseline", "/no/such/baseline"]).0);
+    let (code, stdout, _) = run(&slow.url(), &["--baseline", baseline]);
+    assert!(code == 3 && stdout.contains("measure both again, in turn"), "{code} {stdout}");
+}
+
+#[test]
+fn a_baseline_that_cannot_be_compared_with_is_refused_before_anything_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let baseline = folder.path().join("baseline.json");
+    let path = baseline.to_str().unwrap();
+    let source = source(TWO_MS);
+    let url = source.url();
+    check(&url, &["--streams", "2", "--tokens", "60", "--save-baseline", path], 0, "verdict: pass");
+    let tokens_before = source.lateness().tokens;
+    let other_load = ["--streams", "3", "--tokens", "60", "--baseline", path];
+    let stdout = check(&url, &other_load, 4, "verdict: invalid");
+    assert!(stdout.contains("load: streams=2 there, streams=3 here"), "{stdout}");
+    let stdout = check(&url, &["--baseline", "/no/such/baseline"], 4, "verdict: invalid");
+    assert!(stdout.contains("cannot compare with /no/such/baseline"), "{stdout}");
+    assert_eq!(tokens_before, source.lateness().tokens);
 }
 
 #[track_caller]

@@ -100,6 +100,9 @@ fn what_is_slower_than_the_baseline_is_a_regression() {
     run(&["--fault", "delay=100", "--save-baseline", text(&baseline)], 0, "verdict: pass");
     run(&["--fault", "delay=150", "--baseline", text(&baseline)], 3, "verdict: regression");
     run(&["--fault", "delay=90", "--baseline", text(&baseline)], 0, "verdict: pass");
+    let other = ["--threads", "64", "--baseline", text(&baseline)];
+    let told = check(&[&common, &other[..]].concat(), 4, "verdict: invalid", &["another load"]);
+    assert!(!told.contains("yolo11n/real_time"), "{told}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use inference_bench::stream::{
 };
 
 use crate::calibrate_command::Stamp;
+use crate::kept_figures::{Measured, word};
 
 /// How long an open loop runs unless told otherwise.
 const OPEN_DURATION: Duration = Duration::from_secs(10);
@@ -260,6 +261,21 @@ impl Options {
     /// What a load is called.
     pub(crate) fn name_of(&self, load: f64) -> String {
         if self.is_open() { format!("rate={load:.3}") } else { format!("streams={load}") }
+    }
+
+    /// What this command measures, and under what beside the load.
+    pub(crate) fn measured(&self) -> Measured {
+        let load = [
+            ("arrival", word(&self.arrival)),
+            ("burstiness", self.burstiness.to_string()),
+            ("endpoint", word(&self.endpoint)),
+            ("metrics as", self.metrics_as.to_string()),
+            ("prompt bytes", self.prompt.len().to_string()),
+            ("stamp", word(&self.stamp)),
+            ("tokens", self.tokens.to_string()),
+        ];
+        let load = load.into_iter().map(|(name, value)| (name.to_owned(), value));
+        Measured { command: "stream", load: load.collect() }
     }
 
     /// The plan for one load.

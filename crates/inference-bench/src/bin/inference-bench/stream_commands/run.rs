@@ -11,16 +11,17 @@ use inference_bench::stream::{
 };
 use serde_json::json;
 
+use super::is_doubtful;
 use super::options::{Asked, Loads, Options};
 use super::screen::Screen;
 use super::searched;
 use super::urls::{bare, is_local};
-use super::withhold;
 use crate::calibrate_command::Stamp;
 use crate::canary::Canary;
+use crate::ending::withhold;
 use crate::ground_truth::{Stage, calibrate};
 use crate::interrupt::Interrupt;
-use crate::kept_figures::compare;
+use crate::kept_figures::{Kept, Measured};
 use crate::output::Output;
 use crate::system::{Noise, Usage};
 use crate::threads;
@@ -61,6 +62,8 @@ pub(super) struct Session<'a> {
     interrupt: &'a Interrupt,
     started: SystemTime,
     usage: Usage,
+    /// To be compared with.
+    kept: Option<Kept>,
     steps: Vec<Step>,
     search: Option<Search>,
     errors: Option<Errors>,
@@ -87,6 +90,7 @@ impl<'a> Session<'a> {
             interrupt,
             started: SystemTime::now(),
             usage: Usage::now(),
+            kept: None,
             steps: Vec::new(),
             search: None,
             errors: None,
@@ -104,6 +108,8 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn measure(&mut self) -> Result<(), Failure> {
+        let kept = self.options.baseline.as_deref().map(|path| self.measured().read(path));
+        self.kept = kept.transpose().map_err(Failure::Invalid)?;
         self.calibrate("before")?;
         if !self.options.calibration.is_zero() {
             let canary = Canary::start(self.interval(), self.options.stamp.into());
@@ -258,6 +264,15 @@ impl<'a> Session<'a> {
         streams.clamp(1, STREAMS_MAX)
     }
 
+    /// What this command measures, and under what. Loads of a sweep or a search are named by their cases.
+    pub(super) fn measured(&self) -> Measured {
+        let mut measured = self.options.measured();
+        if let Loads::One(load) = self.asked.loads {
+            measured.load.insert("load".to_owned(), self.name_of(load));
+        }
+        measured
+    }
+
     /// Where a search ended; `null` without one.
     pub(super) fn found(&self) -> serde_json::Value {
         let found = self.search.as_ref().map(Search::found);
@@ -306,8 +321,8 @@ impl<'a> Session<'a> {
         report.measurement.steal_pct = noise.steal_pct;
         report.measurement.foreign_cpu_pct = noise.foreign_pct;
         report.measurement.cpu_pct = self.usage.cpu_pct();
-        if let Some(path) = &self.options.baseline
-            && let Err(reason) = compare("stream", &mut report, path)
+        if let Some(kept) = &self.kept
+            && let Err(reason) = kept.compare(&mut report)
         {
             self.reasons.push(reason);
         }
@@ -315,7 +330,7 @@ impl<'a> Session<'a> {
         if !self.options.calibration.is_zero()
             && let Some(reason) = noise.too_much()
         {
-            withhold(&mut report, &reason);
+            withhold(&mut report, &reason, is_doubtful);
         }
         // Where nothing was asked for, nothing was missed.
         let rates = Rates { success: share(ok, ended).or(Some(100.0)), compliance };

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use inference_bench::vision::zoo::{self, MODELS, Variant};
 use inference_bench::vision::{Facts, Family, Fault, Targets};
+
+use crate::kept_figures::{Measured, word};
 
 /// What quick mode measures unless told otherwise.
 const QUICK: [&str; 3] = ["yolo11n", "yolo11s", "yolo12n"];
@@ -174,6 +178,19 @@ impl Options {
     pub(crate) fn timeout(&self) -> Duration {
         let usual = if self.mode == ModeName::Stress { STRESS_TIMEOUT } else { TIMEOUT };
         self.timeout.unwrap_or(usual)
+    }
+
+    /// What this command measures, and under what.
+    pub(crate) fn measured(&self) -> Measured {
+        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+        let load = [
+            ("engine", word(&self.engine)),
+            ("pictures", self.pictures.len().to_string()),
+            ("size", self.size.to_string()),
+            ("threads", self.threads.unwrap_or_else(cores).to_string()),
+        ];
+        let load = load.into_iter().map(|(name, value)| (name.to_owned(), value));
+        Measured { command: "vision", load: load.collect() }
     }
 
     fn check_engine(&self) -> Result<(), String> {

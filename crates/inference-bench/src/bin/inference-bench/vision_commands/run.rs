@@ -7,15 +7,16 @@ use std::time::SystemTime;
 use inference_bench::report::{Environment, Rates, Report};
 use inference_bench::vision::zoo::Normalization;
 use inference_bench::vision::{Figures, Judged, judge, plots, recommend};
-use inference_bench::{Verdict, process};
+use inference_bench::{CaseRecord, Verdict, process};
 use serde_json::json;
 
 use super::child;
 use super::options::{Asked, EngineName, ModeName, Model, Options};
 use super::screen::Screen;
 use super::worker::{Message, Request};
+use crate::ending::withhold;
 use crate::interrupt::Interrupt;
-use crate::kept_figures::compare;
+use crate::kept_figures::Kept;
 use crate::models_command::write;
 use crate::output::Output;
 use crate::system::Usage;
@@ -34,6 +35,8 @@ pub(super) struct Session<'a> {
     interrupt: &'a Interrupt,
     started: SystemTime,
     usage: Usage,
+    /// To be compared with.
+    kept: Option<Kept>,
     figures: Vec<Figures>,
     reasons: Vec<String>,
 }
@@ -65,11 +68,16 @@ impl<'a> Session<'a> {
     ) -> Self {
         let (started, usage) = (SystemTime::now(), Usage::now());
         let (figures, reasons) = (Vec::new(), Vec::new());
-        Self { options, asked, output, interrupt, started, usage, figures, reasons }
+        Self { options, asked, output, interrupt, started, usage, kept: None, figures, reasons }
     }
 
     /// Measures all models; what fails is in the figures.
     pub(super) fn measure(&mut self) {
+        let kept = self.options.baseline.as_deref().map(|path| self.options.measured().read(path));
+        match kept.transpose() {
+            Ok(kept) => self.kept = kept,
+            Err(reason) => return self.reasons.push(reason),
+        }
         for model in self.asked.models.clone() {
             if self.interrupt.code().is_some() {
                 return;
@@ -159,15 +167,15 @@ impl<'a> Session<'a> {
             report.results_by_model.insert(figures.facts.name.clone(), results);
         }
         plots(&self.figures).into_iter().for_each(|plot| report.add_plot("vision", plot));
-        if let Some(path) = &self.options.baseline
-            && let Err(reason) = compare("vision", &mut report, path)
+        if let Some(kept) = &self.kept
+            && let Err(reason) = kept.compare(&mut report)
         {
             self.reasons.push(reason);
         }
         if !self.options.noisy
             && let Some(reason) = noise.too_much()
         {
-            withhold(&mut report, &reason);
+            withhold(&mut report, &reason, is_doubtful);
             // Late on a busy machine is not late.
             rates.compliance = None;
         }
@@ -220,14 +228,10 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Takes back what a busy machine may have spoiled: it makes times worse, never better.
-fn withhold(report: &mut Report, reason: &str) {
-    for record in report.suites.values_mut().flatten() {
-        let is_bad = matches!(record.verdict, Verdict::Fail | Verdict::Regression);
-        if is_bad && TIMES.contains(&record.unit.as_str()) {
-            record.withdraw(Verdict::Undecided, reason);
-        }
-    }
+/// Whether a busy machine may have made this verdict: it makes times worse, never better.
+fn is_doubtful(record: &CaseRecord) -> bool {
+    let is_bad = matches!(record.verdict, Verdict::Fail | Verdict::Regression);
+    is_bad && TIMES.contains(&record.unit.as_str())
 }
 
 /// Words of an engine, which must not reach the terminal as commands.
