@@ -1,6 +1,7 @@
 //! `inference-bench vision`: models that see, each measured in a process of its own.
 
 mod child;
+mod generated;
 mod options;
 mod run;
 mod screen;

@@ -178,6 +178,24 @@ fn boxes_are_drawn_over_given_pictures() {
     assert_eq!((120, 90), (drawn.width(), drawn.height()));
 }
 
+/// What was measured stands, and a file needs no folder to be generated in.
+#[test]
+fn what_cannot_be_drawn_is_invalid_and_tells_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = generate(&folder, "yolo11n", SIDE);
+    let told = std::process::Command::new(env!("CARGO_BIN_EXE_inference-bench"))
+        .env("TMPDIR", "/no/such/folder")
+        .args(["vision", "--family", "load", "--noisy", "--model", text(&file)])
+        .args(["--draw", "/proc/no/pictures"])
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8(told.stdout).unwrap();
+    assert_eq!((Some(4), Some("verdict: invalid")), (told.status.code(), stdout.lines().last()));
+    for words in ["100.0 %         n 3        pass", "cannot draw into /proc/no/pictures"] {
+        assert!(stdout.contains(words), "{words} is not in:\n{stdout}");
+    }
+}
+
 #[test]
 fn models_are_generated_by_name() {
     let folder = tempfile::tempdir().unwrap();

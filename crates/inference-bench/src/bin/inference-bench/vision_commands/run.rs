@@ -1,29 +1,25 @@
 //! The models of a `vision` command, one after the other, and the report on them.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use inference_bench::report::{Environment, Rates, Report};
-use inference_bench::vision::zoo::Normalization;
 use inference_bench::vision::{Figures, Judged, judge, plots, recommend};
 use inference_bench::{CaseRecord, Verdict, process};
 use serde_json::json;
 
 use super::child;
+use super::generated::Generated;
 use super::options::{Asked, EngineName, ModeName, Model, Options};
 use super::screen::Screen;
 use super::worker::{Message, Request};
 use crate::ending::withhold;
 use crate::interrupt::Interrupt;
 use crate::kept_figures::Kept;
-use crate::models_command::write;
 use crate::output::Output;
 use crate::system::Usage;
 
-/// The side of the smallest pictures that models of the zoo are made for in the search for leaks, in
-/// pixels: as little work as possible around what may stay.
-const SMALL_SIDE: u64 = 64;
 /// Units of figures that a busy machine makes worse.
 const TIMES: [&str; 2] = ["ms", "images/s"];
 
@@ -39,24 +35,6 @@ pub(super) struct Session<'a> {
     kept: Option<Kept>,
     figures: Vec<Figures>,
     reasons: Vec<String>,
-}
-
-/// A folder for generated models, gone when this is.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> std::io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("inference-bench-{}", std::process::id()));
-        std::fs::create_dir(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed is in a folder for such things.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 impl<'a> Session<'a> {
@@ -83,26 +61,37 @@ impl<'a> Session<'a> {
                 return;
             }
             let mut figures = Figures::new(model.facts(self.options.size));
-            if let Err(reason) = self.one(&model, &mut figures) {
-                let name = &figures.facts.name;
-                self.output.remark(&format!("error: {name}: {}", told(&reason)));
-                self.output.event("error", json!({ "model": name, "message": reason }));
-                figures.lose(reason);
+            match self.one(&model, &mut figures) {
+                Ok(not_drawn) => self.reasons.extend(not_drawn),
+                Err(reason) => {
+                    let name = &figures.facts.name;
+                    self.output.remark(&format!("error: {name}: {}", told(&reason)));
+                    self.output.event("error", json!({ "model": name, "message": reason }));
+                    figures.lose(reason);
+                }
             }
             self.figures.push(figures);
         }
     }
 
-    fn one(&self, model: &Model, figures: &mut Figures) -> Result<(), String> {
-        let cannot = |error: std::io::Error| format!("cannot generate the model: {error}");
-        let folder = Folder::new().map_err(cannot)?;
-        let request = self.request(model, figures, &folder.0).map_err(cannot)?;
+    /// Measures a model; returns why its pictures could not be drawn.
+    fn one(&self, model: &Model, figures: &mut Figures) -> Result<Option<String>, String> {
+        let Options { size, seed, .. } = *self.options;
+        let (request, _generated) = match model {
+            Model::File { path, .. } => (self.request(figures, path.clone(), None), None),
+            Model::Zoo(zoo) => {
+                let files = Generated::write(zoo, size, seed, &std::env::temp_dir())?;
+                let (file, small_file) = (files.file.clone(), files.small_file.clone());
+                (self.request(figures, file, Some(small_file)), Some(files))
+            }
+        };
         let mut screen = Screen::new(self.output, self.options.json, &figures.facts.name);
-        let mut failure = None;
+        let (mut failure, mut not_drawn) = (None, None);
         let hear = |message| match message {
             Message::Step { family, done, planned } => screen.show(family, done, planned),
             Message::Figures(measured) => *figures = *measured,
             Message::Failed(reason) => failure = Some(reason),
+            Message::NotDrawn(reason) => not_drawn = Some(reason),
             Message::Drawn { path, detections } => {
                 let path = path.display().to_string();
                 self.output.remark(&format!("drawn: {path}, {} boxes", detections.len()));
@@ -111,23 +100,12 @@ impl<'a> Session<'a> {
         };
         child::run(&request, self.options.timeout(), self.interrupt, hear)?;
         let explained = |reason| Err(child::explained(reason, self.options.memory_limit));
-        failure.map_or(Ok(()), explained)
+        failure.map_or(Ok(not_drawn), explained)
     }
 
-    fn request(&self, model: &Model, figures: &Figures, to: &Path) -> std::io::Result<Request> {
+    fn request(&self, figures: &Figures, file: PathBuf, small_file: Option<PathBuf>) -> Request {
         let options = self.options;
-        let (file, small_file) = match model {
-            Model::File { path, .. } => (path.clone(), None),
-            Model::Zoo(zoo) => {
-                let generate = |side: u64| {
-                    let path = to.join(format!("{}-{side}.onnx", zoo.name));
-                    let graph = zoo.graph(side, options.seed, Normalization::Fused);
-                    write(&graph.map_err(std::io::Error::other)?, &path).map(|()| path)
-                };
-                (generate(options.size)?, Some(generate(SMALL_SIDE)?))
-            }
-        };
-        Ok(Request {
+        Request {
             facts: figures.facts.clone(),
             file,
             small_file,
@@ -145,7 +123,7 @@ impl<'a> Session<'a> {
             pictures: options.pictures.clone(),
             draw: options.draw.clone(),
             seed: options.seed,
-        })
+        }
     }
 
     /// Tells all that was found, and the raw figures, a line for each model.

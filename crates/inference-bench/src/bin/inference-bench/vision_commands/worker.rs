@@ -47,7 +47,9 @@ pub(crate) enum Message {
         path: PathBuf,
         detections: Vec<Detection>,
     },
-    /// Nothing could be measured, or drawn.
+    /// Pictures could not be drawn; what was measured stands.
+    NotDrawn(String),
+    /// Nothing could be measured.
     Failed(String),
 }
 
@@ -91,7 +93,9 @@ fn work(request: &Request) -> Result<(), String> {
     tell(&Message::Figures(Box::new(figures)));
     if let Some(folder) = &request.draw {
         let pipeline = load(&subject, &engine, &plan).map_err(|error| error.to_string())?;
-        draw(request, &pipeline, &plan, folder)?;
+        if let Err(reason) = draw(request, &pipeline, &plan, folder) {
+            tell(&Message::NotDrawn(reason));
+        }
     }
     Ok(())
 }
@@ -127,12 +131,13 @@ fn picture(path: &Path) -> Result<Picture, String> {
 
 /// Looks at each picture once more, and writes it with what was seen.
 fn draw(request: &Request, pipeline: &Pipeline, plan: &Plan, folder: &Path) -> Result<(), String> {
-    let told = |error: &dyn std::fmt::Display| format!("cannot draw: {error}");
+    let (name, place) = (&request.facts.name, folder.display());
+    let told = |error: &dyn std::fmt::Display| format!("{name}: cannot draw into {place}: {error}");
     std::fs::create_dir_all(folder).map_err(|error| told(&error))?;
     for (number, mut picture) in plan.single_pictures().into_iter().enumerate() {
         let seen = pipeline.see(&picture).map_err(|error| told(&error))?;
         picture.draw(&seen.detections);
-        let path = folder.join(format!("{}-{number}.png", request.facts.name));
+        let path = folder.join(format!("{name}-{number}.png"));
         let file = picture.to_png().map_err(|error| told(&error))?;
         std::fs::write(&path, file).map_err(|error| told(&error))?;
         tell(&Message::Drawn { path, detections: seen.detections });
