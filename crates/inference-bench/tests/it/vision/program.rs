@@ -129,13 +129,14 @@ fn a_wrong_command_line_is_64() {
     };
     let unknown = file("unknown.json", r#"{"throughput":{"yolo11z":1}}"#);
     let list = file("list.json", "[]");
-    let wrong: [&[&str]; 11] = [
+    let wrong: [&[&str]; 12] = [
         &["--model", "no-such-model"],
         &["--family", "no-such-family"],
         &["--engine", "ort"],
         &["--engine", "ort", "--ort-lib", "/nowhere/libonnxruntime.so"],
         &["--size", "33"],
         &["--threads", "0"],
+        &["--threads", "1025"],
         &["--targets", "/nowhere"],
         &["--targets", &unknown],
         &["--targets", &list],

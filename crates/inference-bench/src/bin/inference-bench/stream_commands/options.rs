@@ -1,6 +1,7 @@
 //! The options of `stream`, and what they ask for.
 
 use std::collections::BTreeSet;
+use std::iter;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -207,11 +208,43 @@ impl Options {
             (None, sweep) if sweep.len() <= SWEEP_MAX => Loads::Sweep(sweep.to_vec()),
             (None, sweep) => return Err(format!("{} loads, at most {SWEEP_MAX}", sweep.len())),
         };
-        let all = std::iter::once(&first).chain(&self.sweep);
+        self.check_numbers(first)?;
+        let trace = self.trace()?;
+        // Of a trace, the load is its mean rate.
+        let mean_rate = trace.as_ref().map(|trace| Loads::One(trace.rate().unwrap_or(1.0)));
+        let asked = Asked {
+            target: self.target()?,
+            trace,
+            loads: mean_rate.unwrap_or(loads),
+            overhead_max: self.max_overhead.or(self.expect_interval.map(|_| OVERHEAD_MAX)),
+            workers: self.workers.unwrap_or_else(workers),
+        };
+        // Before the first load is sent: the last one of a sweep may be the one that cannot be.
+        for &load in iter::once(&first).chain(&self.sweep) {
+            self.plan(load, &asked).check()?;
+        }
+        Ok(asked)
+    }
+
+    /// Refuses numbers that ask for nothing, or for what there is none of.
+    fn check_numbers(&self, first: f64) -> Result<(), String> {
+        let zeros = [
+            ("--requests", self.requests == Some(0)),
+            ("--tokens", self.tokens == 0),
+            ("--workers", self.workers == Some(0)),
+            ("--max-in-flight", self.max_in_flight == 0),
+            ("--duration", self.duration == Some(Duration::ZERO)),
+            ("--timeout", self.timeout.is_zero()),
+            ("--expect-interval", self.expect_interval == Some(Duration::ZERO)),
+        ];
+        if let Some((name, _)) = zeros.into_iter().find(|&(_, is_zero)| is_zero) {
+            return Err(format!("{name} is 0, and has to be above"));
+        }
+        let all = iter::once(&first).chain(&self.sweep);
         if let Some(load) = all.into_iter().find(|load| !(0.0 < **load && load.is_finite())) {
             return Err(format!("a load of {load} is none"));
         }
-        if !open && self.sweep.iter().any(|load| load.fract() != 0.0) {
+        if !self.is_open() && self.sweep.iter().any(|load| load.fract() != 0.0) {
             return Err("streams are whole numbers; for rates give --rate, too".to_owned());
         }
         let mut names = BTreeSet::new();
@@ -225,21 +258,7 @@ impl Options {
             let burstiness = self.burstiness;
             return Err(format!("--burstiness {burstiness} is not at least {BURSTINESS_MIN}"));
         }
-        let trace = self.trace()?;
-        // Of a trace, the load is its mean rate.
-        let mean_rate = trace.as_ref().map(|trace| Loads::One(trace.rate().unwrap_or(1.0)));
-        let asked = Asked {
-            target: self.target()?,
-            trace,
-            loads: mean_rate.unwrap_or(loads),
-            overhead_max: self.max_overhead.or(self.expect_interval.map(|_| OVERHEAD_MAX)),
-            workers: self.workers.unwrap_or_else(workers).max(1),
-        };
-        // Before the first load is sent: the last one of a sweep may be the one that cannot be.
-        for &load in std::iter::once(&first).chain(&self.sweep) {
-            self.plan(load, &asked).check()?;
-        }
-        Ok(asked)
+        Ok(())
     }
 
     /// The highest load that can be asked for.

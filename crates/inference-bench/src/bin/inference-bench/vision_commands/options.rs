@@ -18,6 +18,8 @@ const QUICK: [&str; 3] = ["yolo11n", "yolo11s", "yolo12n"];
 const TIMEOUT: Duration = Duration::from_secs(600);
 /// The same where each of eight families may take half an hour.
 const STRESS_TIMEOUT: Duration = Duration::from_secs(8 * 1800);
+/// Threads that may share an inference: more than the largest machines have cores.
+const THREADS_MAX: usize = 1024;
 /// Models that one run may measure.
 const MODELS_MAX: usize = 64;
 
@@ -165,8 +167,8 @@ impl Options {
         if let Some(missing) = self.pictures.iter().find(|path| !path.is_file()) {
             return Err(format!("no picture at {}", missing.display()));
         }
-        if self.threads == Some(0) {
-            return Err("0 threads do no work".to_owned());
+        if let Some(threads) = self.threads.filter(|threads| !(1..=THREADS_MAX).contains(threads)) {
+            return Err(format!("{threads} threads, from 1 to {THREADS_MAX}"));
         }
         let zoo = &MODELS[0];
         zoo.graph(self.size, 0, zoo::Normalization::Fused).map_err(|error| error.to_string())?;
