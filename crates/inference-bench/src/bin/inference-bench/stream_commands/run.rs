@@ -275,8 +275,7 @@ impl<'a> Session<'a> {
 
     /// Where a search ended; `null` without one.
     pub(super) fn found(&self) -> serde_json::Value {
-        let found = self.search.as_ref().map(Search::found);
-        json!(found.map(|found| json!({ "holds": found.holds, "fails": found.fails })))
+        json!(self.search.as_ref().map(searched::outcome))
     }
 
     /// Tells all that was found.
