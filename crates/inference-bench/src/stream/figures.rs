@@ -180,6 +180,24 @@ impl Figures {
         (0 < n).then(|| 100.0 * ok as f64 / n as f64)
     }
 
+    /// Requests a second that came to their proper end, over the founding figures' total time; `None`
+    /// where none did.
+    #[must_use]
+    pub fn requests_per_s(&self) -> Option<f64> {
+        self.per_s(self.requests.ok)
+    }
+
+    /// The goodput: requests a second that met all objectives, over the same time.
+    #[must_use]
+    pub fn goodput_per_s(&self) -> Option<f64> {
+        self.per_s(self.goodput?.0)
+    }
+
+    fn per_s(&self, requests: u64) -> Option<f64> {
+        let total_s = self.streaming.total_streaming_time_ms / 1e3;
+        (0.0 < total_s).then(|| requests as f64 / total_s)
+    }
+
     /// The share of planned requests that met all objectives, in percent.
     #[must_use]
     pub fn goodput_pct(&self) -> Option<f64> {
@@ -324,6 +342,18 @@ mod tests {
         assert_eq!((Some((1, 5)), Some(20.0)), (figures.goodput, figures.goodput_pct()));
         assert_eq!((3, 3), (figures.tokens.requested, figures.tokens.received));
         assert_eq!(1, figures.ttft.n());
+    }
+
+    /// All sent at 0, the last token at 151 ms, when the first of 150 ms is late.
+    #[test]
+    fn requests_and_goodput_are_told_by_the_second() {
+        let mut late = stream(1);
+        late.events[0].recv_ns = 151_000_000;
+        let (all, empty) = (figures(&[stream(3), late, stream(3)]), figures(&[]));
+        let per_s = |n: f64| Some(n / (0.001 * all.streaming.total_streaming_time_ms));
+        assert_eq!(151.0, all.streaming.total_streaming_time_ms);
+        assert_eq!((per_s(3.0), per_s(2.0)), (all.requests_per_s(), all.goodput_per_s()));
+        assert_eq!((None, None), (empty.requests_per_s(), empty.goodput_per_s()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::calibrate::{COALESCED_PCT_MAX, Errors, distrust, quantiles};
 use super::dialect::Dialect;
 use super::figures::{Figures, Tokens};
 use super::plots;
-use super::record::{Failure, Outcome, RequestRecord};
+use super::record::{Failure, NotSent, Outcome, RequestRecord};
 use super::spread::Spread;
 use crate::case::CaseRecord;
 use crate::gate::Limit;
@@ -88,6 +88,7 @@ impl Findings<'_> {
             "tokens/s",
             Some(self.figures.streaming.throughput_tokens_per_second),
         ));
+        cases.extend(self.rates());
         cases.extend(self.goodput());
         let Figures { ttft, itl, icl, tpot, e2e, .. } = self.figures;
         for (name, spread) in
@@ -122,13 +123,21 @@ impl Findings<'_> {
             return record;
         }
         record.judge(limit);
-        let errors = &self.figures.errors;
-        if !errors.is_empty() {
-            let counts: Vec<_> = errors.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+        let errors = self.figures.errors.iter().map(|(kind, n)| format!("{n} {kind}"));
+        let counts: Vec<_> = errors.chain(self.not_sent()).collect();
+        if !counts.is_empty() {
             let before = record.reason.take().map_or_else(String::new, |reason| reason + "; ");
             record.reason = Some(before + &counts.join(", ") + &self.first_failure());
         }
         record
+    }
+
+    /// How many arrivals were not sent for want of room.
+    fn not_sent(&self) -> Option<String> {
+        let crowded = Outcome::NotSent { reason: NotSent::TooManyInFlight };
+        let is_crowded = |record: &&RequestRecord| !record.warmup && record.outcome == crowded;
+        let n = self.records.iter().filter(is_crowded).count();
+        (0 < n).then(|| format!("{n} not sent, for no more were allowed in flight"))
     }
 
     /// The words of the first failure, which say what to mend.
@@ -191,6 +200,13 @@ impl Findings<'_> {
         Some(record)
     }
 
+    fn rates(&self) -> Vec<CaseRecord> {
+        let (all, good) = (self.figures.requests_per_s(), self.figures.goodput_per_s());
+        let told = [("requests/rate", all), ("goodput/rate", good)].into_iter();
+        let told = told.filter(|(_, per_s)| per_s.is_some());
+        told.map(|(name, per_s)| self.reported(name, "requests/s", per_s)).collect()
+    }
+
     fn goodput(&self) -> Option<CaseRecord> {
         let (good, n) = self.figures.goodput?;
         let mut record = self.reported("goodput", "%", self.figures.goodput_pct());
@@ -250,7 +266,11 @@ impl Findings<'_> {
         let overhead_ms = expected_ms.and_then(|ms| streaming.calculate_overhead_ms(ms));
         let none = Spread::default();
         let told = |gaps| if self.unknown_gaps().is_none() { gaps } else { &none };
-        let goodput = self.figures.goodput.map(|(good, n)| json!({ "good": good, "n": n }));
+        let good_per_s = self.figures.goodput_per_s();
+        let goodput = self
+            .figures
+            .goodput
+            .map(|(good, n)| json!({ "good": good, "n": n, "requests_per_second": good_per_s }));
         json!({
             "metrics_as": self.figures.dialect.name(),
             "requests": requests,
@@ -260,6 +280,7 @@ impl Findings<'_> {
             "mean_receive_interval_ms": streaming.mean_receive_interval_ms,
             "overhead_ms": overhead_ms,
             "throughput_tokens_per_second": streaming.throughput_tokens_per_second,
+            "requests_per_second": self.figures.requests_per_s(),
             "ttft_ms": self.figures.ttft,
             "ttft_from_sent_ms": self.figures.ttft_from_sent,
             "itl_ms": told(&self.figures.itl),

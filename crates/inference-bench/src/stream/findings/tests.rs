@@ -1,4 +1,4 @@
-use super::super::record::{Event, Kind, Sequence};
+use super::super::record::{Event, Kind, NotSent, Sequence};
 use super::*;
 use crate::report::{Environment, Rates, Run};
 use crate::{Fingerprint, verdict::RunVerdict};
@@ -132,6 +132,19 @@ fn failures_are_counted_by_kind_and_lower_the_rate() {
     assert!(case(&report, "requests/ok").reason.as_ref().unwrap().contains("1 timed_out"));
     assert_eq!(1, report.summary.exit_code);
     assert_eq!(1, report.results_by_model["m"]["errors"]["timed_out"]);
+}
+
+#[test]
+fn arrivals_that_were_not_sent_are_told_beside_the_rate_that_they_lower() {
+    let mut records = vec![stream(20_000_000, 50); 5];
+    for record in &mut records[..2] {
+        record.outcome = Outcome::NotSent { reason: NotSent::TooManyInFlight };
+    }
+    let report = report(&records, None);
+    let reason = case(&report, "requests/ok").reason.as_deref().unwrap();
+    assert!(reason.contains("2 not sent, for no more were allowed in flight"), "{reason}");
+    // Three of one second and 80 ms.
+    assert_eq!(Some(3.0 / 1.08), case(&report, "requests/rate").value);
 }
 
 #[test]
