@@ -72,8 +72,13 @@ fn a_wrong_command_line_is_64() {
 
 #[test]
 fn help_and_version_are_no_errors() {
-    let help = inference_bench(&["ab", "--help"]);
-    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("Examples:"));
+    let commands = ["ab", "calibrate", "compare", "models", "stream", "vision"];
+    let all = commands.map(|command| vec![command, "--help"]);
+    for arguments in all.into_iter().chain([vec!["--help"]]) {
+        let help = inference_bench(&arguments);
+        let text = String::from_utf8_lossy(&help.stdout);
+        assert!(help.status.success() && text.contains("Examples:"), "{arguments:?}");
+    }
     let version = inference_bench(&["--version"]);
     let expected = concat!("inference-bench ", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(expected, String::from_utf8_lossy(&version.stdout));

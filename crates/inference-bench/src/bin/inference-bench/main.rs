@@ -29,9 +29,17 @@ use memory::heap::CountingAllocator;
 #[global_allocator]
 static HEAP: CountingAllocator = CountingAllocator::system();
 
+const EXAMPLES: &str = "Examples:
+  inference-bench stream --url http://127.0.0.1:8000 --streams 10 --expect-interval 20ms
+  inference-bench calibrate
+  inference-bench vision --model yolo11n -o report
+  inference-bench ab --a './old --once' --b './new --once'
+
+Each command has its own: inference-bench stream --help";
+
 /// Measures inference endpoints and models, and proves its own error.
 #[derive(Debug, Parser)]
-#[command(name = "inference-bench", version, arg_required_else_help = true)]
+#[command(name = "inference-bench", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -14,6 +14,7 @@ use crate::output::Output;
 
 /// The options of `models`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     #[command(subcommand)]
     command: Command,
@@ -50,6 +51,7 @@ struct Generate {
 }
 
 const EXAMPLES: &str = "Examples:
+  inference-bench models list
   inference-bench models generate yolo11n -o yolo11n.onnx
   inference-bench models generate yolo12x -o small.onnx --size 64 --seed 7";
 
