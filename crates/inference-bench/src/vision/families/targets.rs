@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::vision::figures::Facts;
 use crate::vision::zoo::Variant;
@@ -81,6 +82,15 @@ fn throughput<'de, D: Deserializer<'de>>(
 }
 
 impl Targets {
+    /// The two that reports of the founding suite have, by its names. Its MB have 2^20 bytes.
+    #[must_use]
+    pub fn by_founding_names(&self) -> [(String, Value); 2] {
+        [
+            ("real_time_target_ms".to_owned(), self.real_time_ms.into()),
+            ("max_memory_per_inference_mb".to_owned(), self.memory_mib.into()),
+        ]
+    }
+
     /// How long this model may take to load, if there is a number for its size.
     #[must_use]
     pub fn load_ms_of(&self, facts: &Facts) -> Option<f64> {

@@ -51,6 +51,9 @@ fn a_model_that_meets_its_targets_passes_and_tells_all_families() {
     for key in ["summary", "performance_targets", "results_by_model", "recommendations"] {
         assert!(!json[key].is_null(), "{key}");
     }
+    let targets = &json["performance_targets"];
+    assert_eq!(Some(60_000.0), targets["real_time_target_ms"].as_f64());
+    assert_eq!(Some(1024.0), targets["max_memory_per_inference_mb"].as_f64());
     let summary = &json["summary"];
     assert_eq!(
         (Some(100.0), Some(100.0)),

@@ -138,6 +138,7 @@ impl<'a> Session<'a> {
         report.measurement.cpu_pct = self.usage.cpu_pct();
         let judged: Vec<Judged> =
             self.figures.iter().map(|figures| judge(figures, &self.asked.targets)).collect();
+        report.performance_targets.extend(self.asked.targets.by_founding_names());
         let mut rates = Judged::rates(&judged);
         for (judged, figures) in judged.into_iter().zip(&self.figures) {
             judged.cases.into_iter().for_each(|record| report.add("vision", record));
