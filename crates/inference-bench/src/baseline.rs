@@ -18,7 +18,8 @@ const KIND: &str = "perf-baseline";
 /// A machine has moods, which stored numbers know nothing of: where programs are kept too, a paired, interleaved
 /// run of them beside the new ones decides. Of a server or a model there is no program to keep: `stream` and
 /// `vision` call a latency worse when its interval lies above that of the baseline, both taken on one machine
-/// under one load. An interval knows the moods within its run alone, so that this is advice.
+/// under one load. An interval knows the moods within its run alone: `stream` measures once more what seems worse,
+/// and even then this is advice.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Baseline {

@@ -1,6 +1,6 @@
 //! Figures of an earlier run: kept, and compared with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use inference_bench::report::Report;
@@ -60,25 +60,41 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// The cases, as `suite/case`, that are worse than before. On another machine none is.
+    pub(crate) fn worse(&self, report: &Report) -> BTreeSet<String> {
+        if self.elsewhere().is_some() {
+            return BTreeSet::new();
+        }
+        let all = report.suites.iter().flat_map(|(suite, records)| {
+            records.iter().map(move |record| (format!("{suite}/{}", record.case), record))
+        });
+        let is_worse = |(name, record): &(String, &CaseRecord)| {
+            self.baseline.cases.get(name).is_some_and(|before| worse(record, before).is_some())
+        };
+        all.filter(is_worse).map(|(name, _)| name).collect()
+    }
+
     /// Compares a report with them: a latency whose whole interval is worse than the whole interval before
-    /// is a regression. On another machine nothing is.
-    pub(crate) fn compare(&self, report: &mut Report) -> Result<(), String> {
+    /// is a regression, if it is among those that were worse again, where they were measured again.
+    pub(crate) fn compare(
+        &self,
+        report: &mut Report,
+        again: Option<&BTreeSet<String>>,
+    ) -> Result<(), String> {
         let mut common = 0;
-        let elsewhere = self.baseline.machine.difference(&process::fingerprint());
+        let elsewhere = self.elsewhere();
         for (suite, records) in &mut report.suites {
             for record in records {
-                let Some(before) = self.baseline.cases.get(&format!("{suite}/{}", record.case))
-                else {
-                    continue;
-                };
+                let name = format!("{suite}/{}", record.case);
+                let Some(before) = self.baseline.cases.get(&name) else { continue };
                 common += 1;
-                let Some(reason) = worse(record, before) else { continue };
-                match &elsewhere {
-                    Some(difference) => {
-                        record.reason =
-                            Some(format!("{reason}, but on another machine ({difference})"));
-                    }
-                    None => record.withdraw(Verdict::Regression, format!("{reason}; {ADVICE}")),
+                let Some(found) = worse(record, before) else { continue };
+                if let Some(difference) = &elsewhere {
+                    record.reason = Some(format!("{found}, but on another machine ({difference})"));
+                } else if again.is_some_and(|again| !again.contains(&name)) {
+                    record.reason = Some(format!("{found}, but not when measured once more"));
+                } else {
+                    record.withdraw(Verdict::Regression, format!("{found}; {ADVICE}"));
                 }
             }
         }
@@ -89,6 +105,10 @@ impl Kept {
             ));
         }
         Ok(())
+    }
+
+    fn elsewhere(&self) -> Option<String> {
+        self.baseline.machine.difference(&process::fingerprint())
     }
 }
 
@@ -164,7 +184,30 @@ mod tests {
         before.add("stream", record);
         kept.save(&before, &path)?;
         now.add("stream", latency(100.0));
-        measured("stream", "20").read(&path)?.compare(&mut now)
+        measured("stream", "20").read(&path)?.compare(&mut now, None)
+    }
+
+    #[test]
+    fn what_was_worse_only_once_is_no_regression() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("baseline.json");
+        let of = |value: f64| {
+            let mut report = report();
+            report.add("stream", latency(value));
+            report
+        };
+        let measured = measured("stream", "20");
+        measured.save(&of(100.0), &path).unwrap();
+        let kept = measured.read(&path).unwrap();
+        let compared = |again: Option<f64>| {
+            let mut report = of(120.0);
+            let again = again.map(|value| kept.worse(&of(value)));
+            kept.compare(&mut report, again.as_ref()).unwrap();
+            report.suites["stream"][0].verdict
+        };
+        assert_eq!(Verdict::Regression, compared(None));
+        assert_eq!(Verdict::Regression, compared(Some(115.0)));
+        assert_eq!(Verdict::Reported, compared(Some(101.0)));
     }
 
     #[test]

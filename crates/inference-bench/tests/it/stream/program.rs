@@ -263,6 +263,8 @@ fn a_worse_latency_than_before_is_a_regression() {
     let slow = source(10 * TWO_MS);
     let (code, stdout, _) = run(&slow.url(), &["--baseline", baseline]);
     assert!(code == 3 && stdout.contains("measure both again, in turn"), "{code} {stdout}");
+    // Two streams of 60, and once more.
+    assert_eq!(2 * 120, slow.lateness().tokens);
 }
 
 #[test]

@@ -1,24 +1,20 @@
-//! The runs of a `stream` command, from the first calibration to the report.
+//! The runs of a `stream` command, from the first calibration to the last.
 
-use std::fmt::Write;
+mod told;
+
+use std::collections::BTreeSet;
+use std::mem;
 use std::time::{Duration, SystemTime};
 
-use inference_bench::process;
-use inference_bench::report::{Environment, Rates, Report};
 use inference_bench::stream::calibrate::Errors;
-use inference_bench::stream::{
-    Demands, Drive, Figures, Findings, RequestRecord, Search, SearchOptions, StampReport,
-};
+use inference_bench::stream::{Drive, Figures, RequestRecord, Search, SearchOptions, StampReport};
 use serde_json::json;
 
-use super::is_doubtful;
 use super::options::{Asked, Loads, Options};
 use super::screen::Screen;
 use super::searched;
-use super::urls::{bare, is_local};
 use crate::calibrate_command::Stamp;
 use crate::canary::Canary;
-use crate::ending::withhold;
 use crate::ground_truth::{Stage, calibrate};
 use crate::interrupt::Interrupt;
 use crate::kept_figures::{Kept, Measured};
@@ -64,6 +60,8 @@ pub(super) struct Session<'a> {
     usage: Usage,
     /// To be compared with.
     kept: Option<Kept>,
+    /// What was worse when it was measured once more, too; `None` if nothing was.
+    worse_again: Option<BTreeSet<String>>,
     steps: Vec<Step>,
     search: Option<Search>,
     errors: Option<Errors>,
@@ -91,6 +89,7 @@ impl<'a> Session<'a> {
             started: SystemTime::now(),
             usage: Usage::now(),
             kept: None,
+            worse_again: None,
             steps: Vec::new(),
             search: None,
             errors: None,
@@ -115,19 +114,39 @@ impl<'a> Session<'a> {
             let canary = Canary::start(self.interval(), self.options.stamp.into());
             self.canary = Some(canary.map_err(Failure::Invalid)?);
         }
+        self.loads()?;
+        self.confirm()?;
+        // Its process ends here, and its time is ours.
+        self.canary = None;
+        self.calibrate("after")
+    }
+
+    fn loads(&mut self) -> Result<(), Failure> {
         match &self.asked.loads {
-            Loads::One(load) => self.step(*load, String::new()).map(drop)?,
+            Loads::One(load) => self.step(*load, String::new()).map(drop),
             Loads::Sweep(loads) => {
                 for load in loads.clone() {
                     let prefix = format!("{}/", self.name_of(load));
                     self.step(load, prefix)?;
                 }
+                Ok(())
             }
-            Loads::Search(options) => self.search(*options)?,
+            Loads::Search(options) => self.search(*options),
         }
-        // Its process ends here, and its time is ours.
-        self.canary = None;
-        self.calibrate("after")
+    }
+
+    /// Measures once more what is worse than before: a mood of the machine passes, a regression stays. What
+    /// is told are the figures of the first time.
+    fn confirm(&mut self) -> Result<(), Failure> {
+        if self.search.is_some() || self.interrupt.code().is_some() || self.worse().is_empty() {
+            return Ok(());
+        }
+        self.output.remark("worse than the baseline: measuring once more, for it may be a mood");
+        let (steps, lines) = (mem::take(&mut self.steps), mem::take(&mut self.lines));
+        let ran = self.loads();
+        self.worse_again = Some(self.worse());
+        (self.steps, self.lines) = (steps, lines);
+        ran
     }
 
     fn search(&mut self, options: SearchOptions) -> Result<(), Failure> {
@@ -277,132 +296,4 @@ impl<'a> Session<'a> {
     pub(super) fn found(&self) -> serde_json::Value {
         json!(self.search.as_ref().map(searched::outcome))
     }
-
-    /// Tells all that was found.
-    pub(super) fn into_report(mut self) -> (Report, Rates, Vec<String>, String) {
-        let mut report = self.empty_report();
-        let canary_ms = 1e3 * Canary::interval_for(self.interval()).as_secs_f64();
-        let (mut good, mut planned, mut ok, mut ended) = (0, 0, 0, 0);
-        let told = self.search.as_ref().map(Search::told);
-        for (k, step) in self.steps.iter().enumerate() {
-            let findings = Findings {
-                prefix: step.prefix.clone(),
-                model: &self.options.model,
-                records: &step.records,
-                figures: &step.figures,
-                errors: self.errors.as_ref(),
-                canary: step.canary.as_ref().map(|errors| (errors, canary_ms)),
-                demands: self.demands(),
-                wall_s: step.wall.as_secs_f64(),
-            };
-            // The probes of a search look for the load that fails: its failures are no failures. But
-            // they must not be ours.
-            if told.is_some_and(|told| told != Some(k)) {
-                self.reasons.extend(findings.judge_canary(&mut report));
-            } else {
-                findings.add_to(&mut report);
-                let gap_us = self.options.is_open().then_some(1e6 / step.load);
-                self.reasons.extend(findings.judge_measurement(&mut report, gap_us));
-                let requests = step.figures.requests;
-                ok += requests.ok;
-                ended += requests.ok + requests.failed + requests.not_sent;
-                let (met, of) = step.figures.goodput.unwrap_or_default();
-                (good, planned) = (good + met, planned + of);
-            }
-        }
-        let mut compliance = share(good, planned);
-        if let Some(search) = &self.search {
-            report.add("stream", searched::found(search, self.options.is_open()));
-            // A load that held met the objectives by the share that was asked for.
-            compliance = compliance.filter(|_| search.found().holds.is_none());
-        }
-        let noise = self.all_noise();
-        report.measurement.steal_pct = noise.steal_pct;
-        report.measurement.foreign_cpu_pct = noise.foreign_pct;
-        report.measurement.cpu_pct = self.usage.cpu_pct();
-        if let Some(kept) = &self.kept
-            && let Err(reason) = kept.compare(&mut report)
-        {
-            self.reasons.push(reason);
-        }
-        // Who asked for no calibration asked for no such judgement.
-        if !self.options.calibration.is_zero()
-            && let Some(reason) = noise.too_much()
-        {
-            withhold(&mut report, &reason, is_doubtful);
-        }
-        // Where nothing was asked for, nothing was missed.
-        let rates = Rates { success: share(ok, ended).or(Some(100.0)), compliance };
-        self.reasons.dedup();
-        (report, rates, self.reasons, self.lines)
-    }
-
-    /// What others had of the machine. A server here works for us, but cannot be told from others: then
-    /// only the calibrations say how much that is.
-    fn all_noise(&self) -> Noise {
-        let whole = self.usage.noise();
-        let foreign_pct = if is_local(&self.asked.target.request_url()) {
-            self.noise.foreign_pct
-        } else {
-            self.noise.worse(whole).foreign_pct
-        };
-        Noise { foreign_pct, ..self.noise.worse(whole) }
-    }
-
-    fn demands(&self) -> Demands {
-        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
-        Demands {
-            expected_interval_ms: self.options.expect_interval.map(ms),
-            overhead_ms_max: self.asked.overhead_max.map(ms),
-        }
-    }
-
-    fn empty_report(&self) -> Report {
-        let mut notes = std::collections::BTreeMap::new();
-        notes.insert("url".to_owned(), bare(&self.asked.target.request_url()));
-        notes.insert("metrics as".to_owned(), self.options.metrics_as.to_string());
-        notes.insert("seed".to_owned(), self.options.seed.to_string());
-        notes.insert("workers".to_owned(), self.asked.workers.to_string());
-        notes.insert("tokens".to_owned(), self.options.tokens.to_string());
-        if let Some(goals) = &self.options.slo {
-            notes.insert("objectives".to_owned(), goals.to_string());
-        }
-        let environment = Environment {
-            machine: process::fingerprint(),
-            started: humantime::format_rfc3339_seconds(self.started).to_string(),
-            revision: None,
-            notes,
-        };
-        let mut report =
-            Report::new(concat!("inference-bench ", env!("CARGO_PKG_VERSION")), environment);
-        report.command = self.command();
-        report.records_path = Some("records.ndjson".to_owned());
-        let reads = self.stamps;
-        let stamp = if reads.kernel_reads < reads.user_reads { "user" } else { "kernel" };
-        let any = reads.kernel_reads + reads.user_reads != 0;
-        report.measurement.stamp = any.then(|| stamp.to_owned());
-        report
-    }
-
-    /// The command line, as far as it holds no secrets.
-    fn command(&self) -> Vec<String> {
-        let mut loads = String::new();
-        match &self.asked.loads {
-            Loads::One(load) => loads += &self.name_of(*load),
-            Loads::Sweep(all) => {
-                for load in all {
-                    let _ = write!(loads, "{} ", self.name_of(*load));
-                }
-            }
-            Loads::Search(options) => {
-                let _ = write!(loads, "search from {}", self.name_of(options.start));
-            }
-        }
-        let url = bare(&self.asked.target.request_url());
-        vec!["stream".to_owned(), url, loads.trim_end().to_owned()]
-    }
-}
-
-fn share(part: u64, whole: u64) -> Option<f64> {
-    (0 < whole).then(|| 100.0 * part as f64 / whole as f64)
 }

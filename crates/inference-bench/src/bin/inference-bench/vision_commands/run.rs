@@ -147,7 +147,7 @@ impl<'a> Session<'a> {
         }
         plots(&self.figures).into_iter().for_each(|plot| report.add_plot("vision", plot));
         if let Some(kept) = &self.kept
-            && let Err(reason) = kept.compare(&mut report)
+            && let Err(reason) = kept.compare(&mut report, None)
         {
             self.reasons.push(reason);
         }
