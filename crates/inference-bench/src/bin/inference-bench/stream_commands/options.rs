@@ -114,7 +114,7 @@ pub(crate) struct Options {
     /// nothing is said of its error.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
     pub(crate) calibration: Duration,
-    /// Compares with the figures in this file.
+    /// Compares with the figures in this file; what is worse is measured once more.
     #[arg(long, value_name = "FILE")]
     pub(crate) baseline: Option<PathBuf>,
     /// Keeps the figures in this file, unless the run is interrupted, invalid, or most of it failed.
