@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use inference_bench::report::{Rates, Report, Run, Summary};
+use inference_bench::report::{Rates, Recommendation, Report, Run, Summary};
 use inference_bench::{CaseRecord, RunVerdict, Verdict, exit};
 use serde_json::{Value, json};
 
@@ -73,12 +73,12 @@ fn save(of: &Measured, report: &Report, path: &Path, output: &Output) -> Result<
     of.save(report, path)
 }
 
-/// Tells every case, what to do, and why not to trust it.
-pub(crate) fn tell(report: &Report, output: &Output) {
+/// Tells every case, what to do beyond what the cases say, and why not to trust it.
+pub(crate) fn tell(report: &Report, advice: &[Recommendation], output: &Output) {
     for record in report.suites.values().flatten() {
         output.result(&crate::line::of(record));
     }
-    for recommendation in &report.recommendations {
+    for recommendation in advice {
         // Words of servers and engines must not reach the terminal as commands.
         output.result(&format!("to do: {}", recommendation.text.replace(char::is_control, " ")));
     }

@@ -9,7 +9,7 @@ use inference_bench::{Baseline, CaseRecord, Verdict, process};
 /// A percentile that is worse by less than this is as good as equal: what moods of a machine do.
 const WORSE_MIN: f64 = 1.05;
 /// How much a regression by kept figures is worth.
-const ADVICE: &str = "a machine in another mood does that, too: measure both again, in turn";
+const ADVICE: &str = "stored figures know no moods: measure both again, in turn";
 
 /// Of which figures a baseline is: those of this command under this load.
 #[derive(Clone, Debug)]
@@ -126,7 +126,9 @@ fn worse(now: &CaseRecord, before: &CaseRecord) -> Option<String> {
     (old.high * WORSE_MIN < new.low).then(|| {
         let (value, was) = (now.value.unwrap_or(new.low), before.value.unwrap_or(old.high));
         let percent = 100.0 * (WORSE_MIN - 1.0);
-        format!("{value:.3} ms, {was:.3} ms before, and the intervals are {percent:.0} % apart")
+        format!(
+            "{value:.3} ms, {was:.3} ms before, and the intervals are over {percent:.0} % apart"
+        )
     })
 }
 

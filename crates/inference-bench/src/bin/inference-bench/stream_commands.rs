@@ -51,7 +51,7 @@ fn conclude(options: &Options, session: Session<'_>, output: &Output, interrupt:
         baseline: options.save_baseline.as_deref().map(|path| (path, &measured)),
     };
     leavings.write(&mut report, output);
-    ending::tell(&report, output);
+    ending::tell(&report, &[], output);
     let fields = json!({ "search": found, "summary": report.summary,
         "results_by_model": report.results_by_model, "recommendations": report.recommendations });
     ending::end(&report, fields, output)
