@@ -131,7 +131,9 @@ impl Comparison {
         if self.random.below(2) == 0 { Order::AThenB } else { Order::BThenA }
     }
 
-    /// Takes the results of a pair. After the decision it changes nothing.
+    /// Takes the results of a pair, both above 0. After the decision it changes nothing.
+    ///
+    /// A set in which some pair has no finite ratio stays undecided.
     pub fn push(&mut self, a: f64, b: f64) {
         if self.decision.is_some() {
             return;
