@@ -173,24 +173,22 @@ impl Limiter {
     /// Changes the rate (for a child, its ceiling) from now on, for those who wait as well. Tokens that
     /// have dripped in stay. A paused limiter takes the new rate when it is resumed.
     pub fn set_rate(&self, rate: Rate) {
-        let node = self.inner.node;
-        self.inner.shared.change(|tree, now| tree.set_rate(node, rate, now));
+        self.change(|tree, node, now| tree.set_rate(node, rate, now));
     }
 
     /// Changes the burst from now on. A larger one begins with the tokens that are there.
     pub fn set_burst(&self, burst: Burst) {
-        let node = self.inner.node;
-        self.inner.shared.change(|tree, now| tree.set_burst(node, burst, now));
+        self.change(|tree, node, now| tree.set_burst(node, burst, now));
     }
 
     /// Grants nothing here and below, until [`Limiter::resume`]; those who wait go on waiting.
     pub fn pause(&self) {
-        self.inner.shared.change(|tree, now| tree.pause(self.inner.node, now));
+        self.change(Tree::pause);
     }
 
     /// Ends a pause; without one, does nothing.
     pub fn resume(&self) {
-        self.inner.shared.change(|tree, now| tree.resume(self.inner.node, now));
+        self.change(Tree::resume);
     }
 
     /// Returns the rate (for a child, its ceiling), paused or not.
@@ -213,6 +211,10 @@ impl Limiter {
         let node = self.inner.node;
         let is_like_new = |tree: &mut Tree, now: Moment| tree.is_like_new(node, (rate, burst), now);
         Arc::strong_count(&self.inner) == 1 && self.inner.shared.with(is_like_new)
+    }
+
+    fn change(&self, act: impl FnOnce(&mut Tree, NodeId, Moment)) {
+        self.inner.shared.change(self.inner.node, act);
     }
 
     /// Takes what needs no wait and no estimate when the rest would come.

@@ -1,5 +1,6 @@
 //! What all handles of one tree of limiters share: the tree under a lock, and who drives its timer.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -27,7 +28,7 @@ pub(crate) struct State {
     /// What the leader's timer is set for, or will be when the leader, being woken, looks.
     timer_set_for: Moment,
     /// Each node's door, open while no limit from there to the root holds anything back.
-    doors: Vec<(NodeId, Door)>,
+    doors: HashMap<NodeId, Door>,
 }
 
 /// Says without a lock that a limiter is unlimited.
@@ -57,7 +58,7 @@ impl Shared {
             waiters: Waiters::new(),
             leader: None,
             timer_set_for: Moment::MAX,
-            doors: Vec::new(),
+            doors: HashMap::new(),
         };
         Self { clock, state: QuickMutex::new(state) }
     }
@@ -90,12 +91,12 @@ impl Shared {
         result
     }
 
-    /// Like [`Shared::with`], for changes that may open or close doors.
-    pub(crate) fn change(&self, act: impl FnOnce(&mut Tree, Moment)) {
+    /// Like [`Shared::with`], for changes of `node` that may open or close its door and those below.
+    pub(crate) fn change(&self, node: NodeId, act: impl FnOnce(&mut Tree, NodeId, Moment)) {
         let now = self.clock.now();
         let mut state = self.state.lock();
-        act(&mut state.tree, now);
-        state.set_doors();
+        act(&mut state.tree, node, now);
+        state.set_doors(node);
         state.tree.dispatch(now);
         let woken = state.settle();
         drop(state);
@@ -106,14 +107,14 @@ impl Shared {
     pub(crate) fn add_door(&self, node: NodeId) -> Door {
         let mut state = self.state.lock();
         let door = Door(Arc::new(AtomicBool::new(state.tree.is_open(node))));
-        state.doors.push((node, door.clone()));
+        state.doors.insert(node, door.clone());
         door
     }
 
     /// Removes a node and its door.
     pub(crate) fn remove(&self, node: NodeId) {
         let mut state = self.state.lock();
-        state.doors.retain(|(other, _)| *other != node);
+        state.doors.remove(&node);
         state.tree.remove(node);
     }
 
@@ -237,7 +238,12 @@ impl State {
         woken.extend(self.leader.and_then(|leader| self.waiters.waker(leader)));
     }
 
-    fn set_doors(&self) {
+    /// Sets the doors that a change of `node` concerns.
+    fn set_doors(&self, node: NodeId) {
+        // What is below is open only if this is: where this stays as it was, all of them do.
+        if self.doors[&node].is_open() == self.tree.is_open(node) {
+            return;
+        }
         for (node, Door(is_open)) in &self.doors {
             is_open.store(self.tree.is_open(*node), Ordering::Relaxed);
         }

@@ -171,3 +171,21 @@ async fn the_machines_clock_is_kept_to() {
     let least = if is_long() { 0.999 * dripped - burst as f64 } else { 0.5 * dripped };
     assert!(least <= granted as f64, "{granted} of {dripped}");
 }
+
+/// Whoever looks at all siblings whenever one goes takes 16 times as long for 16 times as many of them.
+#[test]
+fn a_child_goes_as_quickly_among_many_as_among_few() {
+    const FEW: usize = 1000;
+    let drop_all = |children: usize| {
+        let parent = Limiter::new(Rate::per_second(1), Burst::ONE);
+        let child = |_| parent.child(Share::default()).unwrap();
+        let siblings: Vec<_> = (0..children).map(child).collect();
+        let start = Instant::now();
+        drop(siblings);
+        start.elapsed()
+    };
+    let least = |time: &dyn Fn() -> Duration| (0..3).map(|_| time()).min().unwrap();
+    let of_few = least(&|| (0..16).map(|_| drop_all(FEW)).sum());
+    let of_many = least(&|| drop_all(16 * FEW));
+    assert!(of_many < 5 * of_few, "{of_many:?} after {of_few:?}");
+}

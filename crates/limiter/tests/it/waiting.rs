@@ -236,6 +236,22 @@ async fn a_limited_parent_closes_the_door_of_its_children() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_door_is_open_only_while_all_above_it_are() {
+    let parent = Limiter::new(Rate::UNLIMITED, Burst::ONE);
+    let child = parent.child(Share::default()).unwrap();
+    let grandchild = child.child(Share::default()).unwrap();
+    let check = |expected: bool| assert_eq!(expected, grandchild.try_acquire(1 << 40).is_ok());
+    check(true);
+    child.pause();
+    check(false);
+    parent.set_rate(Rate::PAUSED);
+    child.resume();
+    check(false);
+    parent.set_rate(Rate::UNLIMITED);
+    check(true);
+}
+
+#[tokio::test(start_paused = true)]
 async fn children_come_and_go() {
     let parent = limiter(1000, 10);
     for _ in 0..100 {
