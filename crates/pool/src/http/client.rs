@@ -12,11 +12,11 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 
 use super::body::Body;
 use super::connection::{BoxedOutcome, HttpConnection};
-use super::dial::Dial;
+use super::dial::{Dial, tcp};
 use super::error::Error;
 use super::opener::Opener;
 use super::origin::Origin;
@@ -104,15 +104,15 @@ struct Failed<B: Replay> {
 }
 
 impl<B: Replay> Client<B> {
-    /// Returns a client that connects over TCP, with happy eyeballs and the system's resolver.
+    /// Returns a client that connects over TCP, with happy eyeballs and the system's resolver. The addresses
+    /// of a host share the time to connect, so that one that does not answer hides none of the others.
     pub fn new(options: ClientOptions) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
+        let tcp = tcp(GaiResolver::new(), options.pool.connect_timeout);
         Self::with_connector(tcp, options)
     }
 
-    /// Returns a client that connects by `dial`.
+    /// Returns a client that connects by `dial`. Where that tries several addresses it should have a time-out
+    /// of its own (`HttpConnector::set_connect_timeout`), or the first one can use up the pool's.
     pub fn with_connector(dial: impl Dial, options: ClientOptions) -> Self {
         let opener = Opener {
             dial,
