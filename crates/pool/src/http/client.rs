@@ -40,7 +40,8 @@ pub struct ClientOptions {
     /// follows a host to a new address.
     pub pool: Options,
     /// How long the head of a reply may take, from the moment a connection is there. 30 s by default: as
-    /// long as people wait.
+    /// long as people wait. While the body of a request is under way that is longer than 64 KiB, or of unknown
+    /// length, the time begins anew as often as it is over and the system took some of the body meanwhile.
     pub head_timeout: Option<Duration>,
     /// How long the next part of a body may take. 30 s by default, too.
     pub body_timeout: Option<Duration>,
@@ -157,7 +158,7 @@ impl<B: Replay> Client<B> {
             if lease.reused() {
                 lease.keep_spare(&request);
             }
-            let heard_before = lease.0.heard.bytes();
+            let heard_before = lease.0.traffic.heard_bytes();
             let outcome = {
                 let now = lease.lent_at();
                 let mut begun = pin!(lease.begin(&origin, request, now));
@@ -190,7 +191,7 @@ impl<B: Replay> Client<B> {
         let (lease, request) = failed.again()?;
         self.inner.retries.fetch_add(1, Ordering::Relaxed);
         let mut lease = lease.renew().await.map_err(|source| no_connection(origin, source))?;
-        let heard_before = lease.0.heard.bytes();
+        let heard_before = lease.0.traffic.heard_bytes();
         let mut begun = pin!(lease.begin(origin, request, None));
         let outcome =
             poll_fn(|cx| lease.poll_outcome(begun.as_mut(), self.inner.head_timeout, cx)).await;
@@ -224,7 +225,7 @@ impl<B: Replay> Client<B> {
         let spare = lease.0.spare.take();
         let unsent = failure.take_message();
         let source = failure.into_error();
-        let silently = lease.0.heard.bytes() == heard_before && !source.is_user();
+        let silently = lease.0.traffic.heard_bytes() == heard_before && !source.is_user();
         let spare = spare.filter(|_| silently).map(Spare::into_request);
         let request = unsent.or(spare);
         let error = Error::Exchange { origin: origin.clone(), source };

@@ -19,8 +19,11 @@ use tokio::task::JoinHandle;
 use super::alarm::Alarm;
 use super::origin::Origin;
 use super::replay::{Replay, Spare};
-use super::watched::Heard;
+use super::watched::Traffic;
 use crate::connect::{Poolable, State};
+
+/// A body that is no longer leaves at once; a longer one takes its time.
+const BODY_AT_ONCE_BYTES: u64 = 64 << 10;
 
 /// One HTTP/1.1 connection. The pool's users never see it; its key is the [`Origin`].
 ///
@@ -32,11 +35,13 @@ pub(super) struct Link<B> {
     /// `None` once the driver has ended under a request.
     pub(super) sender: Option<SendRequest<B>>,
     pub(super) driver: Driver,
-    pub(super) heard: Heard,
+    pub(super) traffic: Traffic,
     pub(super) address: Address,
     pub(super) connected: Connected,
     /// The request under way if it may be sent again.
     pub(super) spare: Option<Spare<B>>,
+    /// While a long body may be under way: the bytes sent when it was last looked at.
+    pub(super) upload: Option<u64>,
     /// Rings when the head of a reply or a part of its body takes too long.
     pub(super) alarm: Alarm,
 }
@@ -121,28 +126,48 @@ impl<B: Replay> HttpConnection<B> {
         mut request: Request<B>,
         now: Option<Instant>,
     ) -> impl Future<Output = Outcome<B>> + Send + use<B> {
-        let Link { sender, address, alarm, .. } = &mut *self.0;
+        let Link { sender, address, alarm, traffic, upload, .. } = &mut *self.0;
+        let is_short = request.body().size_hint().upper().is_some_and(|n| n <= BODY_AT_ONCE_BYTES);
+        *upload = (!is_short).then(|| traffic.said_bytes());
         alarm.rest_until(now);
         address.write(origin, &mut request);
         let open = sender.as_mut().expect("a connection whose driver has ended is not lent");
         open.try_send_request(request)
     }
 
-    /// Waits for what becomes of the request that was begun; `None` when that takes longer than `limit`.
+    /// Waits for what becomes of the request that was begun; `None` when for longer than `limit` nothing does
+    /// and nothing of its body leaves.
     pub(super) fn poll_outcome(
         &mut self,
         begun: Pin<&mut impl Future<Output = Outcome<B>>>,
         limit: Option<Duration>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<BoxedOutcome<B>>> {
-        let Link { sender, driver, alarm, .. } = &mut *self.0;
-        match (poll_begun(begun, driver, || drop(sender.take()), cx), limit) {
+        let link = &mut *self.0;
+        let give_up = || drop(link.sender.take());
+        match (poll_begun(begun, &mut link.driver, give_up, cx), limit) {
             (Poll::Ready(outcome), _) => {
-                alarm.rest();
+                link.alarm.rest();
                 Poll::Ready(Some(outcome.map_err(Box::new)))
             }
-            (Poll::Pending, Some(limit)) => alarm.poll(limit, cx).map(|()| None),
+            (Poll::Pending, Some(limit)) => link.poll_late(limit, cx).map(|()| None),
             (Poll::Pending, None) => Poll::Pending,
+        }
+    }
+}
+
+impl<B> Link<B> {
+    /// Ready when for longer than `limit` there was no reply, and nothing of a long body has left.
+    fn poll_late(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        // Each turn but the last finds that more was sent.
+        loop {
+            ready!(self.alarm.poll(limit, cx));
+            let said_bytes = self.traffic.said_bytes();
+            if self.upload.is_none_or(|before| before == said_bytes) {
+                return Poll::Ready(());
+            }
+            self.upload = Some(said_bytes);
+            self.alarm.rest();
         }
     }
 }
@@ -189,7 +214,7 @@ impl<B> fmt::Debug for HttpConnection<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpConnection")
             .field("host", &self.0.address.host)
-            .field("heard_bytes", &self.0.heard.bytes())
+            .field("heard_bytes", &self.0.traffic.heard_bytes())
             .finish_non_exhaustive()
     }
 }

@@ -21,7 +21,7 @@ use super::proxies::{Route, UnsupportedProxy};
 use super::replay::Replay;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
-use super::watched::{Heard, Watched};
+use super::watched::{Traffic, Watched};
 use crate::connect::{BoxError, CloseNotice, Connect};
 
 /// The connector of the client's pool.
@@ -110,8 +110,8 @@ impl<S: Dial, B: Replay> Opener<S, B> {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Draft { address, connected, notice } = draft;
-        let heard = Heard::default();
-        let stream = TokioIo::new(Watched::new(stream, heard.clone()));
+        let traffic = Traffic::default();
+        let stream = TokioIo::new(Watched::new(stream, traffic.clone()));
         let (mut sender, connection) = self.http1.handshake(stream).await?;
         let driver = Driver::new(tokio::spawn(async move {
             // Why it ended is told to whoever waits for a reply; an idle one ends in peace.
@@ -120,8 +120,8 @@ impl<S: Dial, B: Replay> Opener<S, B> {
         }));
         sender.ready().await?;
         let sender = Some(sender);
-        let (spare, alarm) = (None, Alarm::default());
-        let link = Link { sender, driver, heard, address, connected, spare, alarm };
+        let (spare, upload, alarm) = (None, None, Alarm::default());
+        let link = Link { sender, driver, traffic, address, connected, spare, upload, alarm };
         Ok(HttpConnection(Box::new(link)))
     }
 }

@@ -1,40 +1,55 @@
-//! A byte stream that tells how much it has heard.
+//! A byte stream that tells how much it has heard and said.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The number of bytes that a stream has received.
+/// The numbers of bytes that a stream has received and sent.
 ///
-/// One task adds and others compare two readings. Whoever compares has been told of the end of the
-/// exchange by a channel, which orders the readings; the counter itself orders nothing.
+/// One task adds and others compare two readings. Whoever compares what was received has been told of the end
+/// of the exchange by a channel, which orders the readings; whoever compares what was sent may be a moment
+/// behind. The counters themselves order nothing.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Heard(Arc<AtomicU64>);
+pub(super) struct Traffic(Arc<Counts>);
 
-impl Heard {
-    pub(super) fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+#[derive(Debug, Default)]
+struct Counts {
+    heard_bytes: AtomicU64,
+    said_bytes: AtomicU64,
+}
+
+impl Traffic {
+    pub(super) fn heard_bytes(&self) -> u64 {
+        self.0.heard_bytes.load(Ordering::Relaxed)
     }
 
-    fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    pub(super) fn said_bytes(&self) -> u64 {
+        self.0.said_bytes.load(Ordering::Relaxed)
+    }
+
+    fn hear(&self, bytes: usize) {
+        self.0.heard_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn say(&self, bytes: usize) {
+        self.0.said_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
 
-/// A stream that counts what it receives.
+/// A stream that counts what it receives and sends.
 #[derive(Debug)]
 pub(super) struct Watched<T> {
     inner: T,
-    heard: Heard,
+    traffic: Traffic,
 }
 
 impl<T> Watched<T> {
-    pub(super) fn new(inner: T, heard: Heard) -> Self {
-        Self { inner, heard }
+    pub(super) fn new(inner: T, traffic: Traffic) -> Self {
+        Self { inner, traffic }
     }
 }
 
@@ -48,7 +63,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         match buf.filled().len() - filled_before {
             0 => {}
-            bytes => self.heard.add(bytes),
+            bytes => self.traffic.hear(bytes),
         }
         polled
     }
@@ -60,7 +75,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let sent_bytes = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
+        self.traffic.say(sent_bytes);
+        Poll::Ready(Ok(sent_bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -76,7 +93,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let sent_bytes = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, bufs))?;
+        self.traffic.say(sent_bytes);
+        Poll::Ready(Ok(sent_bytes))
     }
 
     fn is_write_vectored(&self) -> bool {

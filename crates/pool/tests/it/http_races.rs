@@ -88,8 +88,8 @@ impl Service<Uri> for Dial {
     }
 }
 
-/// A client and the far ends of its connections.
-fn client() -> (Client, UnboundedReceiver<DuplexStream>) {
+/// A client that waits for 5 s for a head, and the far ends of its connections.
+pub(crate) fn client() -> (Client, UnboundedReceiver<DuplexStream>) {
     let (sender, far_ends) = unbounded_channel();
     let options = ClientOptions {
         head_timeout: Some(Duration::from_secs(5)),

@@ -27,6 +27,8 @@ mod http_races;
 #[cfg(feature = "http")]
 mod http_server;
 #[cfg(feature = "http")]
+mod http_uploads;
+#[cfg(feature = "http")]
 mod real_time;
 #[cfg(feature = "tls")]
 mod tls;
