@@ -35,8 +35,7 @@ use crate::{Burst, Moment, NodeId, NotUntil, Rate, Share, ShareError, Stats, Tre
 /// Works on any tokio runtime with time enabled, also while it is paused. No task is spawned. Of those
 /// who wait one drives the timer for all; it must be polled when it is woken, or dropped. (A future that
 /// is forgotten, or kept but never polled again, holds up those behind it until the limiter is used
-/// otherwise.) A future that has begun to wait must not be polled after its runtime has ended: the timer
-/// belongs to that runtime, and the poll panics.
+/// otherwise.) A wait may begin on one runtime and go on on another.
 ///
 /// # Examples
 ///

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::runtime::{Handle, Id};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::Moment;
@@ -37,15 +38,21 @@ impl Clock {
 #[derive(Debug)]
 pub(crate) struct Timer {
     set: Option<(Moment, Pin<Box<Sleep>>)>,
+    /// Whose timer it is: the wait may go on on another runtime, when this one stands still or has ended.
+    home: Option<Id>,
 }
 
 impl Timer {
     pub(crate) fn new() -> Self {
-        Self { set: None }
+        Self { set: None, home: None }
     }
 
     /// Ready when it was set for `moment` and that has come, or after [`SLEEP_MAX`].
     pub(crate) fn poll(&mut self, clock: &Clock, moment: Moment, cx: &mut Context<'_>) -> Poll<()> {
+        let here = Some(Handle::current().id());
+        if self.home != here {
+            (self.set, self.home) = (None, here);
+        }
         if self.set.as_ref().is_none_or(|(set_for, _)| *set_for != moment) {
             let wait = moment.saturating_since(clock.now()).min(SLEEP_MAX);
             let wake = Instant::now() + wait;

@@ -3,13 +3,14 @@
 mod properties;
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use limiter::{Burst, Limiter, Permit, Rate, Share};
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -262,6 +263,31 @@ async fn children_come_and_go() {
         permit.used(10);
     }
     assert_eq!(1000, parent.stats().granted_tokens);
+}
+
+#[test]
+fn a_wait_goes_on_on_another_runtime() {
+    let runtime =
+        || Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let check = |leave: fn(Runtime) -> Option<Runtime>| {
+        let limiter = limiter(1, 1);
+        limiter.try_acquire(1).unwrap();
+        let mut waiting = pin!(limiter.acquire(1));
+        let first = runtime();
+        first.block_on(async { timeout(Duration::ZERO, waiting.as_mut()).await.unwrap_err() });
+        let _first = leave(first);
+        let second = runtime();
+        second.block_on(async {
+            let start = Instant::now();
+            timeout(millis(60_000), waiting).await.unwrap();
+            assert!(start.elapsed() <= millis(1001), "{:?}", start.elapsed());
+        });
+    };
+    check(|ends| {
+        drop(ends);
+        None
+    });
+    check(Some);
 }
 
 #[tokio::test(start_paused = true)]
