@@ -3,7 +3,7 @@
 use super::node::Node;
 use super::turns::{AHEAD_MAX, Member, OWN};
 use super::{NodeId, Share, ShareError, Tree};
-use crate::{Burst, Moment, Rate, TokenBucket};
+use crate::{Moment, Rate, TokenBucket};
 
 /// The largest part of a rate that may be guaranteed: the rest goes in turn whatever was promised.
 const GUARANTEED_MAX: f64 = AHEAD_MAX as f64 / (AHEAD_MAX + 1) as f64;
@@ -65,10 +65,11 @@ impl Tree {
     }
 
     /// Whether a limit does what a new one of this rate and burst would do.
+    #[cfg(feature = "tokio")]
     pub(crate) fn is_like_new(
         &mut self,
         node: NodeId,
-        (rate, burst): (Rate, Burst),
+        (rate, burst): (Rate, crate::Burst),
         now: Moment,
     ) -> bool {
         let is_paused = self.nodes[self.index(node) as usize].resumes_at.is_some();
