@@ -53,8 +53,12 @@ impl Origin {
             return Err("its URI holds credentials: send an `Authorization` header instead");
         }
         let (own_port, ending) = if is_https { (443, "443") } else { (80, "80") };
-        // However it is written, the scheme's own port ends so, and few others do: they are not parsed.
-        if !authority.as_str().ends_with(ending) || authority.port_u16() != Some(own_port) {
+        // However it is written, the scheme's own port ends so, and few others do: they are not parsed. An
+        // empty one is the scheme's own, too (RFC 3986, 6.2.3).
+        let text = authority.as_str();
+        let is_own = text.ends_with(':')
+            || (text.ends_with(ending) && authority.port_u16() == Some(own_port));
+        if !is_own {
             return Ok(Self { is_https, authority });
         }
         let authority = authority.host().parse().map_err(|_| "its URI has no valid host")?;
@@ -129,6 +133,8 @@ mod tests {
         check("https://a:80/", Some("https://a:80"));
         check("http://[::1]:80/", Some("http://[::1]"));
         check("http://a:0080/", Some("http://a"));
+        check("http://a:/", Some("http://a"));
+        check("https://[::]:/", Some("https://[::]"));
         check("http://a:8080/", Some("http://a:8080"));
         check("http://a80/", Some("http://a80"));
     }
