@@ -171,6 +171,9 @@ impl Limiter {
 
     /// Changes the rate (for a child, its ceiling) from now on, for those who wait as well. Tokens that
     /// have dripped in stay. A paused limiter takes the new rate when it is resumed.
+    ///
+    /// The burst stays what it is: where the new rate brings more than that in 5 ms, it is not reached until
+    /// [`Limiter::set_burst`] raises it too (see [`Burst`]).
     pub fn set_rate(&self, rate: Rate) {
         self.change(|tree, node, now| tree.set_rate(node, rate, now));
     }

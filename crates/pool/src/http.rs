@@ -11,7 +11,8 @@
 //! - A request is sent a second time, once and over a new connection, if the first one had been used
 //!   before and failed before any byte of a reply came: the server closed it while the request was under
 //!   way. Only requests that may be repeated are (RFC 9110, 9.2.2), or that were never sent.
-//! - Everything else is left to the caller: redirects, further attempts, cookies, decompression.
+//! - Everything else is left to the caller: redirects, further attempts, cookies, decompression. `Expect:
+//!   100-continue` is sent like any field, and the body is not held back for the answer.
 //!
 //! # Below it
 //!

@@ -35,7 +35,8 @@ use crate::seam;
 pub struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// Trusts the roots that the platform trusts.
+    /// Trusts the roots that the platform trusts. Where the variables `SSL_CERT_FILE` and `SSL_CERT_DIR` are
+    /// set, as OpenSSL has them, these are the ones that they name.
     ///
     /// # Errors
     ///
