@@ -8,20 +8,27 @@ use std::hash::Hash;
 use crate::sync::Mutex;
 use crate::{Burst, Limiter, Rate, Share, ShareError};
 
-/// How many keys are looked at for one that can be forgotten, when a new key finds no room.
-const SWEEP_MAX: usize = 64;
+/// How many looks at a key, whether it can be forgotten, a new key that finds no room pays for.
+const LOOKS_OF_NEW: usize = 64;
+/// How many a known key that is asked for pays for.
+const LOOKS_OF_KNOWN: usize = 4;
+/// How many can be saved up, and be done in one go under the lock: a fraction of a millisecond.
+const LOOKS_MAX: usize = 4096;
 
 /// A limiter for each key (a client, an API key, a host), made when first asked for.
 ///
 /// At most `keys_max` keys are remembered. A key that nobody holds a handle of, whose bucket is full again
 /// and that is neither paused nor of another rate or burst than at first, can be forgotten without any
 /// effect: a new one is just like it. So the bound never lets a client have more than its limit. A new key
-/// is refused where none can be forgotten of the 64 that are looked at; the next new one has the next 64
-/// looked at, so a key that can be forgotten is found after `keys_max / 64` refusals at the latest.
+/// is refused where none can be forgotten of those that are looked at: each new one pays for 64 looks, each
+/// known one that is asked for pays for 4, and up to 4096 are saved up. The next new one has the next keys
+/// looked at. So a key that can be forgotten is found after `keys_max / 64` refusals at the latest, and with
+/// none where there are no more than 4096 keys and most requests are of known ones.
 ///
 /// # Cost
 ///
-/// A lock and a look-up in a hash map; for a new key when there is no room, a look at up to 64 others.
+/// A lock and a look-up in a hash map; for a new key when there is no room, a look at up to 4096 others, of
+/// which all but 64 were paid for before.
 ///
 /// # Examples
 ///
@@ -59,8 +66,8 @@ pub struct KeyedOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyedError {
-    /// As many keys as may be remembered are there, and of the 64 that were looked at all are in use, or
-    /// have been so lately.
+    /// As many keys as may be remembered are there, and all that were looked at are in use, or have been so
+    /// lately.
     TooManyKeys {
         /// The largest number of keys remembered.
         keys_max: usize,
@@ -73,6 +80,8 @@ struct Keys<K> {
     limiters: HashMap<K, Limiter>,
     /// All keys, the one to be looked at next first.
     order: VecDeque<K>,
+    /// How many looks are paid for.
+    looks: usize,
 }
 
 impl<K: Eq + Hash> Keyed<K> {
@@ -87,7 +96,7 @@ impl<K: Eq + Hash> Keyed<K> {
     }
 
     fn build(options: KeyedOptions, parent: Option<Limiter>) -> Self {
-        let keys = Keys { limiters: HashMap::new(), order: VecDeque::new() };
+        let keys = Keys { limiters: HashMap::new(), order: VecDeque::new(), looks: 0 };
         Self { options, parent, keys: Mutex::new(keys) }
     }
 
@@ -102,8 +111,9 @@ impl<K: Eq + Hash> Keyed<K> {
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
         let mut keys = self.keys.lock();
-        if let Some(limiter) = keys.limiters.get(key) {
-            return Ok(limiter.clone());
+        if let Some(limiter) = keys.limiters.get(key).cloned() {
+            keys.pay(LOOKS_OF_KNOWN);
+            return Ok(limiter);
         }
         keys.make_room(self.options)?;
         let limiter = self.make()?;
@@ -133,13 +143,19 @@ impl<K: Eq + Hash> Keyed<K> {
 }
 
 impl<K: Eq + Hash> Keys<K> {
+    fn pay(&mut self, looks: usize) {
+        self.looks = (self.looks + looks).min(LOOKS_MAX);
+    }
+
     /// Forgets a key if there are too many for another.
     fn make_room(&mut self, options: KeyedOptions) -> Result<(), KeyedError> {
         let KeyedOptions { rate, burst, keys_max } = options;
         if self.limiters.len() < keys_max {
             return Ok(());
         }
-        for _ in 0..self.order.len().min(SWEEP_MAX) {
+        self.pay(LOOKS_OF_NEW);
+        for _ in 0..self.looks.min(self.order.len()) {
+            self.looks -= 1;
             let Some(key) = self.order.pop_front() else {
                 break;
             };
