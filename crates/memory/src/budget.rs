@@ -119,7 +119,7 @@ impl Budget {
         if self.take(bytes) {
             return Ok(self.granted(bytes));
         }
-        let asked_caches = bytes <= self.limit_bytes() && 0 < self.shared().caches.reclaim(bytes);
+        let asked_caches = bytes <= self.limit_bytes() && 0 < self.reclaim_for(bytes);
         if asked_caches && self.take(bytes) {
             return Ok(self.granted(bytes));
         }
@@ -164,11 +164,13 @@ impl Budget {
         crate::block::block_on(self.reserve(bytes))
     }
 
-    /// Moves the limit. Those who wait are served or, if they now ask for too much, refused.
+    /// Moves the limit. Those who wait are served or, if they now ask for too much, refused. What is
+    /// reserved above a limit that was cut, the [caches](Self::add_cache) are asked to give back.
     pub fn set_limit(&self, limit_bytes: u64) {
         let limit_bytes = countable(limit_bytes);
         let refused = self.shared().with_ledger(|ledger| ledger.set_limit(limit_bytes));
         refused.into_iter().for_each(Waker::wake);
+        self.reclaim_for(0);
     }
 
     /// Has `cache` asked for bytes before anybody is refused or made to wait. Held weakly.
@@ -195,10 +197,14 @@ impl Budget {
         }
     }
 
-    /// Returns whether somebody waits: what is held without need should go back now.
+    /// Returns whether somebody waits, or more is reserved than a limit that was cut: what is held
+    /// without need should go back now.
     pub fn is_contended(&self) -> bool {
-        let maybe = self.shared().gate.free_bytes().is_none();
-        maybe && 0 < self.shared().ledger.lock().waiting()
+        let maybe = self.shared().gate.free_bytes().is_none_or(|free_bytes| free_bytes < 0);
+        maybe && {
+            let stats = self.stats();
+            0 < stats.waiting || stats.limit_bytes < stats.reserved_bytes
+        }
     }
 
     /// Returns the state of the whole budget, whatever this handle's name.
@@ -247,6 +253,14 @@ impl Budget {
     fn take(&self, bytes: u64) -> bool {
         let Ok(bytes) = i64::try_from(bytes) else { return false };
         bytes == 0 || self.shared().gate.try_take(bytes) || self.shared().take_slowly(bytes)
+    }
+
+    /// Has the caches give back `bytes`, and before them what is reserved above the limit; returns how
+    /// many they gave.
+    fn reclaim_for(&self, bytes: u64) -> u64 {
+        let BudgetStats { limit_bytes, reserved_bytes, .. } = self.stats();
+        let above_bytes = reserved_bytes.saturating_sub(limit_bytes);
+        self.shared().caches.reclaim(bytes.saturating_add(above_bytes))
     }
 
     fn give(&self, bytes: u64) {

@@ -20,7 +20,7 @@ pub use self::buffer::Buffer;
 ///
 /// **Bounds.** Every buffer, idle ones too, is charged to the budget, so `buffers · buffer_bytes` never
 /// exceeds its limit. Idle buffers are nobody's loss: they are freed before any request on the same
-/// budget is refused or made to wait, and those above `idle_max` at once.
+/// budget is refused or made to wait, and those above `idle_max` or a limit that is cut at once.
 ///
 /// **Cost.** A buffer from the pool: one lock. A fresh one: pages from the kernel, touched for the first
 /// time by whoever fills them (about 20 µs per MiB on a 2-core AMD EPYC virtual machine, 2026-11-22),
@@ -140,7 +140,7 @@ impl BufferPool {
     }
 
     fn idle_buffer(&self) -> Option<Buffer> {
-        // An idle buffer is already paid for, yet a line on the budget comes first.
+        // An idle buffer is already paid for, yet a line on the budget comes first, and a cut limit too.
         if self.shared.budget.is_contended() {
             return None;
         }
@@ -159,7 +159,7 @@ impl BufferPool {
 }
 
 impl Shared {
-    /// Takes a buffer back. What is too much, or wanted by others, is freed.
+    /// Takes a buffer back. What is too much, wanted by others, or above a limit that was cut is freed.
     fn put_back(&self, charged: Charged) {
         let mut idle = self.idle.lock();
         let too_many = if idle.len() < self.idle_max {

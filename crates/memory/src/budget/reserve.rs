@@ -37,7 +37,7 @@ impl Reserve {
             return Poll::Ready(Err(self.budget.refused(self.bytes)));
         };
         // First the place, then the caches: whoever fills a cache after this sees that somebody waits.
-        self.budget.shared().caches.reclaim(self.bytes);
+        self.budget.reclaim_for(self.bytes);
         self.look(ticket, waker)
     }
 

@@ -234,6 +234,24 @@ fn caches_give_back_before_anybody_is_refused_or_waits() {
     assert_eq!((3, 7), (asked.bytes(), waited.bytes()));
 }
 
+/// A cache may have nothing to give when the limit is cut, and fill later.
+#[test]
+fn caches_give_back_what_a_cut_left_above_the_limit_too() {
+    let budget = Budget::new(10);
+    let entries: Vec<_> = (0..9).map(|_| budget.try_reserve(1).unwrap()).collect();
+    budget.set_limit(5);
+    let cache = Arc::new(Cache(parking_lot::Mutex::new(entries)));
+    budget.add_cache(&cache);
+    let Poll::Ready(Ok(waited)) = poll_once(&mut budget.reserve(2)) else { panic!("waits") };
+    assert_eq!((2, 3), (waited.bytes(), cache.0.lock().len()));
+
+    drop(waited);
+    cache.0.lock().push(budget.try_reserve(2).unwrap());
+    budget.set_limit(4);
+    assert_eq!(3, cache.0.lock().len(), "the last of them gave 2 B for 1");
+    assert_eq!(1, budget.try_reserve(1).unwrap().bytes());
+}
+
 /// One step of a random life of a budget.
 #[derive(Clone, Debug)]
 enum Step {

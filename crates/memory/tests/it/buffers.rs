@@ -84,6 +84,25 @@ fn idle_buffers_are_in_nobodys_way() {
     drop((kept, other, all));
 }
 
+/// Idle buffers hold more than the limit that is left; nothing else would ever give them back.
+#[test]
+fn after_a_cut_idle_buffers_are_in_nobodys_way_either() {
+    let budget = Budget::new(8 * PAGE as u64);
+    let pool = BufferPool::new(&budget, PAGE, 8);
+    let mut buffers: Vec<_> = (0..8).map(|_| pool.try_get().unwrap()).collect();
+    buffers.truncate(6);
+    budget.set_limit(2 * PAGE as u64);
+    assert_eq!((0, 6), (pool.idle(), budget.reserved_bytes() / PAGE as u64), "two went at once");
+
+    buffers.truncate(3);
+    assert_eq!(0, pool.idle(), "above the limit none is kept");
+    assert!(pool.try_get().is_err());
+    buffers.truncate(1);
+    assert_eq!((1, 2), (pool.idle(), budget.reserved_bytes() / PAGE as u64));
+    let mut other = budget.reserve(PAGE as u64);
+    assert!(poll_once(&mut other).is_ready(), "idle buffers keep others waiting");
+}
+
 #[test]
 fn a_returned_buffer_goes_to_who_waits() {
     let budget = Budget::new(PAGE as u64);
