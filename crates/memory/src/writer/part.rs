@@ -53,28 +53,47 @@ pub(crate) fn folder_of(target: &Path) -> &Path {
 
 /// Removes the parts in `folder` whose processes are dead; returns how many there were.
 ///
-/// A part is an orphan when its lock is free *and* no process has its number: so a part survives that
-/// another machine or container holds, and one on a file system where locks do nothing. To be called once
-/// by the owner of a folder, when it starts.
+/// A part is an orphan when its lock is free *and* no other process has its number: so a part survives that
+/// another machine or container holds, and one on a file system where locks do nothing. A part with the
+/// number of this process is an orphan if this process did not make it: a container may give each start
+/// the same number. To be called once by the owner of a folder, when it starts.
 ///
 /// # Errors
 ///
 /// [`FileError`] when the folder cannot be looked through. What cannot be removed is left.
 pub fn remove_orphans(files: &dyn FileSystem, folder: &Path) -> Result<usize, FileError> {
     let names = files.names(folder).map_err(FileError::io(Step::Clean, folder))?;
-    let parts = names.iter().filter_map(|name| Some((name, owner(name.to_str()?)?)));
-    let orphans = parts.filter(|&(name, owner)| {
+    let parts = names.iter().filter_map(|name| Some((name, Maker::of(name.to_str()?)?)));
+    let orphans = parts.filter(|(name, maker)| {
         let is_free = || files.open(&folder.join(name), Open::Write)?.try_lock();
-        !crate::seam::process_lives(owner) && is_free().unwrap_or(true)
+        !maker.lives() && is_free().unwrap_or(true)
     });
     Ok(orphans.filter(|(name, _)| files.remove(&folder.join(name)).is_ok()).count())
 }
 
-/// The number of the process that made a part; `None` for any other name.
-fn owner(name: &str) -> Option<i32> {
-    let (process, count) = name.strip_prefix(PREFIX)?.split_once('-')?;
-    count.parse::<u64>().ok()?;
-    process.parse().ok().filter(|&process| 0 < process)
+/// Who made a part, as its name tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Maker {
+    process: i32,
+    /// How many parts the process had made before.
+    count: u64,
+}
+
+impl Maker {
+    /// `None` for a name that is not of a part.
+    fn of(name: &str) -> Option<Self> {
+        let (process, count) = name.strip_prefix(PREFIX)?.split_once('-')?;
+        let process = process.parse().ok().filter(|&process| 0 < process)?;
+        Some(Self { process, count: count.parse().ok()? })
+    }
+
+    fn lives(self) -> bool {
+        if u32::try_from(self.process) == Ok(std::process::id()) {
+            // Read after the folder: what we make meanwhile is not among its names.
+            return self.count < COUNT.load(Ordering::Relaxed);
+        }
+        crate::seam::process_lives(self.process)
+    }
 }
 
 #[cfg(test)]
@@ -83,9 +102,9 @@ mod tests {
 
     #[test]
     fn only_our_own_names_are_parts() {
-        assert_eq!(Some(12), owner(".part-12-0"));
+        assert_eq!(Some(Maker { process: 12, count: 7 }), Maker::of(".part-12-7"));
         for name in ["part-12-0", ".part-12", ".part-0-1", ".part--1-1", ".part-x-1", ".part-1-x"] {
-            assert_eq!(None, owner(name), "{name}");
+            assert_eq!(None, Maker::of(name), "{name}");
         }
     }
 

@@ -255,6 +255,23 @@ fn parts_of_the_dead_are_removed_and_those_of_the_living_stay() {
     assert_eq!(0, remove_orphans(&files, folder.path()).unwrap());
 }
 
+/// In a container each start may have the same number, often 1.
+#[test]
+fn parts_of_one_who_had_our_number_are_removed_and_ours_stay() {
+    let (disk, files) = disk(0);
+    let writer = FileWriter::create(&files, Path::new("/models/a"), known(1)).unwrap();
+    let earlier = Path::new("/models").join(format!(".part-{}-{}", std::process::id(), u64::MAX));
+    drop(files.open(&earlier, Open::CreateNew).unwrap());
+    assert_eq!(2, disk.paths().len());
+    assert_eq!(1, remove_orphans(&*files, Path::new("/models")).unwrap());
+    assert_eq!(vec![writer.part()], disk.paths());
+
+    // Where locks do nothing, a part of ours is known by its name.
+    let (_, lockless) = self::disk(0);
+    drop(lockless.open(writer.part(), Open::CreateNew).unwrap());
+    assert_eq!(0, remove_orphans(&*lockless, Path::new("/models")).unwrap());
+}
+
 #[test]
 fn folders_are_created_with_their_names_safe() {
     let folder = tempfile::tempdir().unwrap();
