@@ -112,7 +112,8 @@ pub struct MonitorStats {
     pub sample: Sample,
     /// How many samples were taken; the first one before [`Monitor::start`] returned.
     pub samples: u64,
-    /// How many calls of callbacks panicked. A callback that panics is called again at the next change.
+    /// How many calls of callbacks and caches panicked. A callback that panics is called again at the next
+    /// change, a cache at the next sample.
     pub callback_panics: u64,
     /// Whether the kernel wakes the monitor when tasks stall; otherwise only time does.
     pub has_trigger: bool,
@@ -244,9 +245,7 @@ impl Watcher {
         // Called without the lock, so that a callback may add another one.
         let mut callbacks = std::mem::take(&mut *self.shared.callbacks.lock());
         for callback in &mut callbacks {
-            if catch_unwind(AssertUnwindSafe(|| callback(change, sample))).is_err() {
-                self.shared.seen.lock().callback_panics += 1;
-            }
+            self.guard(|| callback(change, sample));
         }
         let mut added = self.shared.callbacks.lock();
         callbacks.append(&mut added);
@@ -257,9 +256,19 @@ impl Watcher {
         let wanted_bytes =
             wanted_bytes(self.tracker.level(), sample.usage, self.options.thresholds.begins[0]);
         if 0 < wanted_bytes {
-            // A cache that panics must not end the watch either.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.shared.caches.reclaim(wanted_bytes)));
+            self.shared.caches.reclaim_by(wanted_bytes, |cache, wanted_bytes| {
+                self.guard(|| cache.reclaim(wanted_bytes)).unwrap_or(0)
+            });
         }
+    }
+
+    /// Calls a stranger's code; its panic is counted, and ends neither the watch nor the round.
+    fn guard<R>(&self, call: impl FnOnce() -> R) -> Option<R> {
+        let result = catch_unwind(AssertUnwindSafe(call));
+        if result.is_err() {
+            self.shared.seen.lock().callback_panics += 1;
+        }
+        result.ok()
     }
 }
 

@@ -55,13 +55,22 @@ impl Caches {
 
     /// Asks one after the other until `wanted_bytes` are given; returns how many were.
     pub(crate) fn reclaim(&self, wanted_bytes: u64) -> u64 {
+        self.reclaim_by(wanted_bytes, |cache, wanted_bytes| cache.reclaim(wanted_bytes))
+    }
+
+    /// Like [`reclaim`](Self::reclaim), for those who ask a cache in a way of their own.
+    pub(crate) fn reclaim_by(
+        &self,
+        wanted_bytes: u64,
+        ask: impl Fn(&dyn Reclaim, u64) -> u64,
+    ) -> u64 {
         let live: Vec<Arc<dyn Reclaim>> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
         let mut given_bytes = 0_u64;
         for cache in live {
             if wanted_bytes <= given_bytes {
                 break;
             }
-            given_bytes = given_bytes.saturating_add(cache.reclaim(wanted_bytes - given_bytes));
+            given_bytes = given_bytes.saturating_add(ask(&*cache, wanted_bytes - given_bytes));
         }
         given_bytes
     }

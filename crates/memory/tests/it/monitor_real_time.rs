@@ -181,6 +181,27 @@ fn caches_give_back_when_the_level_is_high() {
     wait_until("critical", || cache.wanted_bytes.load(Ordering::Relaxed) == u64::MAX);
 }
 
+/// A cache with a fault, which has nothing to do with those beside it.
+struct Broken;
+
+impl Reclaim for Broken {
+    fn reclaim(&self, _wanted_bytes: u64) -> u64 {
+        std::panic::resume_unwind(Box::new("a cache of the test"))
+    }
+}
+
+#[test]
+fn a_cache_that_panics_does_not_keep_the_others_from_giving() {
+    let machine = Machine::new();
+    let monitor = machine.watch();
+    let (broken, cache) = (Arc::new(Broken), Arc::new(Cache::default()));
+    monitor.add_cache(&broken);
+    monitor.add_cache(&cache);
+    machine.use_percent(99);
+    wait_until("the cache behind", || 1 < cache.asked.load(Ordering::Relaxed));
+    assert!(0 < monitor.stats().callback_panics);
+}
+
 #[test]
 fn this_machines_stalls_wake_the_monitor_where_they_may() {
     let monitor = Monitor::start(MonitorOptions::default()).unwrap();
