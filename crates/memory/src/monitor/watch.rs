@@ -105,14 +105,18 @@ impl Watch {
         if state.closed {
             return Poll::Ready(Err(Closed));
         }
-        state.wakers.insert(self.id, cx.waker().clone());
+        let outdated = state.wakers.insert(self.id, cx.waker().clone());
+        // The last waker of a task may drop all that the task holds, such as another watch.
+        drop(state);
+        drop(outdated);
         Poll::Pending
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.board.0.lock().wakers.remove(&self.id);
+        let waker = self.board.0.lock().wakers.remove(&self.id);
+        drop(waker);
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Wake};
 use std::time::{Duration, Instant};
 
-use memory::{Change, Closed, Level, Monitor, MonitorOptions, Reclaim, Thresholds};
+use memory::{Change, Closed, Level, Monitor, MonitorOptions, Reclaim, Thresholds, Watch};
 
 /// Nothing here takes this long; it ends what hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -107,6 +108,28 @@ fn a_callback_may_add_another_and_drop_the_monitor() {
     machine.use_percent(90);
     wait_until("the callback", || told.load(Ordering::Relaxed) == 1);
     assert!(monitor.lock().is_none());
+}
+
+/// A waker that holds a watch, as that of a task holds what the task does.
+struct Holder(#[expect(dead_code, reason = "only its drop matters")] Watch);
+
+impl Wake for Holder {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// With its last waker a task may go, and with it another watch of the same monitor.
+#[test]
+fn a_waker_may_take_a_watch_along() {
+    let machine = Machine::new();
+    let monitor = machine.watch();
+    let mut watch = monitor.watch();
+    for held in [monitor.watch(), monitor.watch()] {
+        let waker = Arc::new(Holder(held)).into();
+        let mut changed = std::pin::pin!(watch.changed());
+        assert!(changed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    drop(watch);
+    assert_eq!(Level::Normal, monitor.level(), "nobody is left in the lock");
 }
 
 /// M6: dropping the handle joins the thread.
