@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 /// What was being done.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -54,9 +56,10 @@ impl Step {
 pub enum Reason {
     /// The system refused.
     Io(io::Error),
-    /// The file ended before the bytes that it had when it was opened: somebody cut it.
+    /// The file ended before bytes that it had when it was opened, or that the caller knew to be there:
+    /// somebody cut it.
     Shrunk {
-        /// Its length when it was opened.
+        /// The length that it should have.
         expected_bytes: u64,
     },
     /// Bytes from here on were never written.
@@ -125,11 +128,21 @@ impl FileError {
         matches!(self.io_kind(), Some(StorageFull | QuotaExceeded))
     }
 
+    /// The standard library has no kind for it.
+    fn is_out_of_descriptors(&self) -> bool {
+        let Reason::Io(error) = &self.reason else { return false };
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        matches!(errno, Some(Errno::EMFILE | Errno::ENFILE))
+    }
+
     fn advice(&self) -> &'static str {
         use io::ErrorKind::{
             AlreadyExists, CrossesDevices, FileTooLarge, InvalidInput, IsADirectory, NotFound,
             PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
         };
+        if self.is_out_of_descriptors() {
+            return "too many files are open, close some or raise the limit";
+        }
         match self.io_kind() {
             Some(StorageFull | QuotaExceeded) => "no space left, free some and run again",
             Some(PermissionDenied | ReadOnlyFilesystem) => "not allowed, choose another folder",
@@ -154,7 +167,7 @@ impl fmt::Display for FileError {
         match &self.reason {
             Reason::Io(_) => f.write_str(self.advice()),
             Reason::Shrunk { expected_bytes } => {
-                write!(f, "it had {expected_bytes} B and was cut meanwhile, fetch it again")
+                write!(f, "it should have {expected_bytes} B and was cut, fetch it again")
             }
             Reason::Incomplete { missing_from } => {
                 write!(f, "bytes from {missing_from} on are missing, write them first")

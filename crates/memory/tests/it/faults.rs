@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use memory::files::{FileError, FileSystem, OsFiles, Step};
-use memory::{AppendLog, CachePolicy, FileWriter, LogError, LogOptions, WriteOptions};
+use memory::{AppendLog, CachePolicy, FileWriter, LogError, LogOptions, WriteOptions, publish_all};
 
 use crate::support::{names, os_files};
 
@@ -97,6 +97,37 @@ fn a_read_only_folder_is_told_before_the_first_byte() {
     );
     assert_eq!(message, error.to_string());
     assert!(names(disk.0.path()).is_empty());
+}
+
+/// As many files as the process may have open, and one folder to be opened for its sync.
+#[test]
+#[ignore = "started by the test below, with a limit of open files of its own"]
+fn child_that_opens_all_it_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, options) = (os_files(), WriteOptions::default());
+    let mut writers = Vec::new();
+    let error = loop {
+        let target = folder.path().join(format!("part {}", writers.len()));
+        match FileWriter::create(&files, &target, options) {
+            Ok(writer) => writers.push(writer),
+            Err(error) => break error.to_string(),
+        }
+        assert!(writers.len() < 100, "the parent allows fewer");
+    };
+    assert!(error.ends_with("too many files are open, close some or raise the limit"), "{error}");
+    let len = writers.len();
+    publish_all(writers).unwrap();
+    assert_eq!(len, names(folder.path()).len());
+}
+
+#[test]
+fn a_batch_of_all_files_that_may_be_open_is_published() {
+    let child = std::env::current_exe().unwrap();
+    let test = "faults::child_that_opens_all_it_may";
+    let script = format!("ulimit -n 64 && exec \"$0\" --exact {test} --ignored --test-threads=1");
+    let output = Command::new("sh").args(["-c", script.as_str()]).arg(child).output().unwrap();
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && report.contains("1 passed"), "{report}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn a_file_that_is_cut_under_its_reader_is_an_error() {
     let error = reader.next(pool.try_get().unwrap()).unwrap_err();
     assert!(matches!(error.reason(), Reason::Shrunk { expected_bytes: 10_000 }), "{error}");
     let message = format!(
-        "cannot read {} at byte 5000: it had 10000 B and was cut meanwhile, fetch it again",
+        "cannot read {} at byte 5000: it should have 10000 B and was cut, fetch it again",
         path.display()
     );
     assert_eq!(message, error.to_string());
