@@ -54,6 +54,8 @@ impl<K: Clone + Eq + Hash + Send + 'static> Inner<K> {
         let now = self.runtime.now();
         let result = {
             let mut state = self.state.lock();
+            // The timer may be late, and what was queued for too long must not start now.
+            state.expire(now, effects);
             let result = change(&mut state, now, effects);
             state.follow_up(now, effects);
             result

@@ -134,12 +134,15 @@ impl<K: Clone + Eq + Hash> State<K> {
         Some(state)
     }
 
-    /// Ends what was queued for too long; returns when to come again.
-    pub(super) fn expire(&mut self, now: Duration, effects: &mut Effects) -> Option<Duration> {
+    /// Ends what was queued for too long, and does what follows.
+    pub(super) fn expire(&mut self, now: Duration, effects: &mut Effects) {
+        if self.scheduler.next_deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
         while let Some((id, work)) = self.scheduler.expire(now) {
             self.ended(id, work, Outcome::TimedOut, effects);
         }
-        self.scheduler.next_deadline()
+        self.follow_up(now, effects);
     }
 
     /// Lets nothing in and starts nothing any more; cancels what is queued and, to abort, asks what

@@ -38,10 +38,11 @@ where
 }
 
 impl<K: Clone + Eq + Hash + Send + 'static> Inner<K> {
-    /// Ends what was queued for too long; returns when to come again, if there is any need.
+    /// Ends what was queued for too long, as every transition does first; returns when to come again, if
+    /// there is any need.
     fn expire(self: &Arc<Self>) -> Option<Duration> {
-        self.transition(|state, now, effects| {
-            let deadline = state.expire(now, effects);
+        self.transition(|state, _, _| {
+            let deadline = state.scheduler.next_deadline();
             state.timer = deadline.map_or(Timer::Off, |deadline| Timer::Until(deadline, None));
             deadline
         })

@@ -1,12 +1,11 @@
 //! The queue is bounded: what becomes of jobs that find it full.
 
-use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 
 use queue::{Job, Outcome, Overflow, Queue, Refusal, Rules};
 
-use crate::worlds::{Gate, load, no_op, settle};
+use crate::worlds::{Gate, load, no_op, poll_once, settle};
 
 /// A queue of this policy with two places, both taken, and nothing running.
 async fn full(overflow: Overflow) -> Queue<&'static str> {
@@ -15,10 +14,6 @@ async fn full(overflow: Overflow) -> Queue<&'static str> {
         queue.submit(Job { class, ..no_op("a") }).await.unwrap();
     }
     queue
-}
-
-fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// Q11.

@@ -1,7 +1,7 @@
 //! Waiting for the end of jobs, and ends that come from waiting.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use queue::{Job, Outcome, Queue, Rules, WaitError};
 use tokio::runtime::Builder;
 use tokio::time::{Instant, timeout};
 
-use crate::worlds::{Gate, load, no_op, settle, waker_that_holds};
+use crate::worlds::{Gate, load, no_op, poll_once, settle, waker_that_holds};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -162,6 +162,36 @@ async fn a_job_that_is_queued_for_too_long_ends() {
     let later = Job { queue_timeout: Some(SECOND), ..gate.job("a") };
     assert_eq!(Outcome::TimedOut, queue.submit(later).await.unwrap().await);
     assert_eq!((10 * SECOND, 1), (start.elapsed(), gate.started()));
+}
+
+/// Time goes by while some job holds the thread, so that the timer has no turn.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_was_queued_for_too_long_does_not_start_although_the_timer_is_late() {
+    let gate = Gate::new();
+    let queue = Queue::new(Rules { cap: 0, capacity: 1, ..Rules::default() });
+    let hasty = Job { queue_timeout: Some(SECOND), ..gate.job("a") };
+    let hasty = queue.submit(hasty).await.unwrap();
+    let mut in_line = pin!(queue.submit(gate.job("in line")));
+    assert!(poll_once(in_line.as_mut()).is_pending());
+
+    assert!(poll_once(pin!(tokio::time::advance(SECOND))).is_pending());
+    assert!(queue.try_submit(gate.job("barges in")).is_err(), "its room is another's");
+    assert_eq!(Some(Outcome::TimedOut), hasty.outcome());
+    queue.set_cap(1);
+    settle().await;
+    assert_eq!(0, gate.started());
+    in_line.await.unwrap();
+    settle().await;
+    assert_eq!(1, gate.started());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_may_not_wait_starts_where_it_need_not() {
+    let queue = Queue::new(Rules { cap: 1, ..Rules::default() });
+    let job = || Job { queue_timeout: Some(Duration::ZERO), ..no_op("a") };
+    assert_eq!(Outcome::Done, queue.submit(job()).await.unwrap().await);
+    queue.set_cap(0);
+    assert_eq!(Outcome::TimedOut, queue.submit(job()).await.unwrap().await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,9 @@
 //! Jobs that tests can look into and hold up.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use queue::{Job, Queue, Work};
 use tokio::sync::Semaphore;
@@ -81,6 +82,11 @@ pub(crate) fn waker_that_holds<T: Send + Sync + 'static>(held: T) -> Waker {
         fn wake(self: Arc<Self>) {}
     }
     Waker::from(Arc::new(Holds(held)))
+}
+
+/// Polls once with a waker that does nothing.
+pub(crate) fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// Lets all tasks run that can; time stands still meanwhile.
