@@ -12,7 +12,7 @@ use crate::work::Work;
 ///
 /// A queue records only jobs that have a [note](Work::noted). It calls the journal in the order of
 /// events and with its lock held: a call should write into a buffer and leave syncing to another
-/// thread.
+/// thread. A call that panics has failed like one that returns an error.
 ///
 /// What is replayed is done at least once: a job may have ended just before its end was recorded. Jobs
 /// that a shutdown or the end of the runtime cuts short stay unfinished: those that were queued, and
@@ -114,6 +114,9 @@ pub struct Unfinished<K> {
 impl<K> Unfinished<K> {
     /// The job again, under the same record: it is not recorded as submitted a second time. If it joins
     /// another of its unique name, its record ends as that one does.
+    ///
+    /// Its class is the one that it was submitted in. Time that has passed is not recorded, so it comes
+    /// without a [queue time-out](Job::queue_timeout).
     pub fn into_job(self, mut work: Work) -> Job<K, Work> {
         work.entry = Some(self.entry);
         work.note = Some(self.note);

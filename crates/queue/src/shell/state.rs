@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hash;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::latch::Latch;
 use crate::rules::{Overflow, Rules};
 use crate::scheduler::Scheduler;
 use crate::ticket::Ticket;
-use crate::work::{Fate, Work};
+use crate::work::{Fate, Work, drop_quietly};
 
 /// The scheduler and who waits for it.
 pub(super) struct State<K> {
@@ -256,7 +257,8 @@ impl<K: Clone + Eq + Hash> State<K> {
     ) {
         let Some(journal) = &mut self.journal else { return };
         for entry in entries {
-            self.journal_failures += u64::from(write(&mut **journal, entry).is_err());
+            let written = caught(|| write(&mut **journal, entry));
+            self.journal_failures += u64::from(written.is_err());
         }
     }
 
@@ -291,7 +293,16 @@ fn record_new<K>(
     };
     let (key, class, cost, unique) = (&job.key, job.class, job.cost, job.unique.as_deref());
     let record = Record { key, class, cost, unique, note };
-    let entry = journal.submitted(&record).map_err(|error| Refusal::Journal(Arc::new(error)))?;
-    job.work.entry = Some(entry);
+    let entry = caught(|| journal.submitted(&record));
+    job.work.entry = Some(entry.map_err(|error| Refusal::Journal(Arc::new(error)))?);
     Ok(())
+}
+
+/// Writes into a journal, whose panic is one more way to fail: let through it would cut a transition short,
+/// and a started job would run for ever.
+fn caught<T>(write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|payload| {
+        drop_quietly(payload);
+        Err(io::Error::other("the journal panicked"))
+    })
 }

@@ -61,7 +61,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Worker<K> {
 }
 
 /// The task was dropped with a job in it: its runtime is gone, and no job can run any more. (Whatever a
-/// job panics with ends in [`Running`]; what panics elsewhere, a waker or a journal, ends the queue.)
+/// job panics with ends in [`Running`]; a waker that panics ends the queue.)
 impl<K: Clone + Eq + Hash> Drop for Worker<K> {
     fn drop(&mut self) {
         if let Some(id) = self.running {

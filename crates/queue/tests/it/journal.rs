@@ -1,6 +1,7 @@
 //! What a journal is told, and what it brings back.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -178,4 +179,47 @@ async fn a_broken_journal_refuses_new_jobs_and_lets_old_ones_end() {
     let refused = queue.submit(noted()).await.unwrap_err();
     assert!(matches!(refused.why, Refusal::Journal(_)), "{refused}");
     assert_eq!(Outcome::Done, queue.submit(no_op("a")).await.unwrap().await);
+}
+
+/// One of its calls fails, and not in the way that it may.
+struct Panicking(&'static str);
+
+impl Panicking {
+    fn call(&self, name: &str) -> io::Result<Entry> {
+        if self.0 == name { resume_unwind(Box::new("a journal of the test")) } else { Ok(Entry(0)) }
+    }
+}
+
+impl Journal<&'static str> for Panicking {
+    fn submitted(&mut self, _: &Record<'_, &'static str>) -> io::Result<Entry> {
+        self.call("submitted")
+    }
+
+    fn started(&mut self, _: Entry) -> io::Result<()> {
+        self.call("started").map(drop)
+    }
+
+    fn ended(&mut self, _: Entry, _: Outcome) -> io::Result<()> {
+        self.call("ended").map(drop)
+    }
+
+    fn replay(&mut self) -> io::Result<Vec<Unfinished<&'static str>>> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_panics_has_failed_and_takes_no_slot_along() {
+    for (call, expected) in [("submitted", (1, 0)), ("started", (0, 1)), ("ended", (0, 1))] {
+        let journal: Box<dyn Journal<_>> = Box::new(Panicking(call));
+        let options = Options { journal: Some(journal), ..Options::default() };
+        let queue = Queue::with_options(Rules { cap: 1, ..Rules::default() }, options);
+        match queue.submit(Job::new("a", Work::new(async {}).noted(*b"x"))).await {
+            Ok(ticket) => assert_eq!(Outcome::Done, ticket.await),
+            Err(refused) => assert!(matches!(refused.why, Refusal::Journal(_)), "{refused}"),
+        }
+        let snapshot = queue.snapshot();
+        assert_eq!(expected, (snapshot.counters.rejected, snapshot.journal_failures), "{call}");
+        assert_eq!(Outcome::Done, queue.submit(no_op("a")).await.unwrap().await, "{call}");
+    }
 }
