@@ -145,7 +145,24 @@ pub fn c_heap() -> Option<CHeap> {
 
 /// Has the C library give its free lists back to the kernel; returns whether any memory went.
 ///
-/// To be [registered](crate::Reclaim) by programs that free much at a time.
+/// It takes milliseconds in a large heap. Programs that free much at a time register it with their monitor
+/// (`Monitor::add_cache`), not with a budget, which would wait for it at each refusal.
+///
+/// # Examples
+///
+/// ```
+/// /// What the C library keeps; it is in no budget, so nothing of it counts as given.
+/// struct FreeLists;
+///
+/// impl memory::Reclaim for FreeLists {
+///     fn reclaim(&self, _wanted_bytes: u64) -> u64 {
+///         memory::heap::trim_c_heap();
+///         0
+///     }
+/// }
+///
+/// assert_eq!(0, memory::Reclaim::reclaim(&FreeLists, 1));
+/// ```
 pub fn trim_c_heap() -> bool {
     imp::trim_c_heap()
 }

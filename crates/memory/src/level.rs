@@ -38,8 +38,8 @@ impl fmt::Display for Level {
 pub struct Thresholds {
     /// Where [`Level::Warn`], [`Level::High`] and [`Level::Critical`] begin, inclusive; rising.
     ///
-    /// By default 0.7, 0.8 and 0.95: the seed's collection began at 0.8; below 0.7 nothing is wrong, and
-    /// the last twentieth is what a burst takes before anybody can react.
+    /// By default 0.7, 0.8 and 0.95: below 0.7 nothing is wrong, from 0.8 on there is still time to give
+    /// caches back, and the last twentieth is what a burst takes before anybody can react.
     pub begins: [f64; 3],
     /// How far below its beginning a level ends: 0.05 by default.
     pub hysteresis: f64,

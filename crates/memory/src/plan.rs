@@ -41,7 +41,7 @@ pub struct Plan {
 /// # Examples
 ///
 /// ```
-/// // The seed's example: 5 GB in 50 files, with 8 GiB available.
+/// // 5 GiB in 50 files, with 8 GiB available: 16 buffers of 16 MiB.
 /// let plan = memory::plan(5 << 30, 50, 8 << 30);
 /// assert!(plan.streaming);
 /// assert_eq!((16 << 20, 16), (plan.chunk_bytes, plan.buffers));
