@@ -24,7 +24,7 @@ const REOPENS_MAX: u32 = 10;
 /// The bounds of a log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LogOptions {
-    /// The longest record: 1 MiB by default. A log with longer ones must not be opened with less.
+    /// The longest record: 1 MiB by default. A log with longer ones is not opened.
     pub record_bytes_max: u32,
     /// The longest log: 1 GiB by default, some seconds of replay.
     pub log_bytes_max: u64,
@@ -330,6 +330,10 @@ fn recover(
     }
     match scan.run(replay).map_err(error(Step::Read))? {
         Verdict::Damaged { position } => Err(LogError::Damaged { path: path.to_owned(), position }),
+        Verdict::TooLong { payload_bytes } => Err(LogError::RecordSize {
+            bytes: payload_bytes as usize,
+            bytes_max: options.record_bytes_max,
+        }),
         Verdict::Whole { end } => {
             if end < log_bytes {
                 handle.set_len(end).map_err(error(Step::Write))?;

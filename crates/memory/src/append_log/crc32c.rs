@@ -34,9 +34,24 @@ const fn tables() -> [[u32; 256]; 8] {
     tables
 }
 
-/// The checksum of these parts, one after the other.
-pub(super) fn crc32c(parts: &[&[u8]]) -> u32 {
-    !parts.iter().fold(!0, |crc, part| update(crc, part))
+/// The checksum of parts, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Crc32c(u32);
+
+impl Crc32c {
+    /// The checksum of these parts.
+    pub(super) fn of(parts: &[&[u8]]) -> Self {
+        Self(parts.iter().fold(!0, |crc, part| update(crc, part)))
+    }
+
+    /// Adds what follows.
+    pub(super) fn add(&mut self, part: &[u8]) {
+        self.0 = update(self.0, part);
+    }
+
+    pub(super) fn value(self) -> u32 {
+        !self.0
+    }
 }
 
 fn update(mut crc: u32, bytes: &[u8]) -> u32 {
@@ -59,20 +74,28 @@ fn update(mut crc: u32, bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(expected: u32, parts: &[&[u8]]) {
+        assert_eq!(expected, Crc32c::of(parts).value());
+    }
+
     /// RFC 3720, appendix B.4, and the check value of the CRC catalogue for "123456789".
     #[test]
     fn the_standards_examples_hold() {
         let rising: Vec<u8> = (0..32).collect();
         let falling: Vec<u8> = (0..32).rev().collect();
-        assert_eq!(0x8A91_36AA, crc32c(&[&[0; 32]]));
-        assert_eq!(0x62A8_AB43, crc32c(&[&[0xFF; 32]]));
-        assert_eq!(0x46DD_794E, crc32c(&[&rising]));
-        assert_eq!(0x113F_DB5C, crc32c(&[&falling]));
-        assert_eq!(0xE306_9283, crc32c(&[b"123456789"]));
+        check(0x8A91_36AA, &[&[0; 32]]);
+        check(0x62A8_AB43, &[&[0xFF; 32]]);
+        check(0x46DD_794E, &[&rising]);
+        check(0x113F_DB5C, &[&falling]);
+        check(0xE306_9283, &[b"123456789"]);
     }
 
     #[test]
     fn parts_count_as_one() {
-        assert_eq!(crc32c(&[b"123456789"]), crc32c(&[b"1234", b"", b"56789"]));
+        check(0xE306_9283, &[b"1234", b"", b"56789"]);
+        let mut crc = Crc32c::of(&[b"1234"]);
+        crc.add(b"56789");
+        assert_eq!(0xE306_9283, crc.value());
     }
 }

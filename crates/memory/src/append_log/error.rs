@@ -38,7 +38,8 @@ pub enum LogError {
         /// Which.
         path: PathBuf,
     },
-    /// A record is empty or longer than the log allows.
+    /// A record is empty or longer than the log allows: one to be appended, or one that is there. Nothing
+    /// was changed.
     RecordSize {
         /// Its length.
         bytes: usize,

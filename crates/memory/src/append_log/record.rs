@@ -13,7 +13,7 @@
 //! at a place where it was never written. The field `durable` tells a torn tail from damage: bytes
 //! before the largest `durable` of any whole record had been acknowledged.
 
-use super::crc32c::crc32c;
+use super::crc32c::Crc32c;
 
 /// The first bytes of a log; like PNG's, they show text conversion and a cut eighth bit. The last byte is
 /// the version of the format.
@@ -63,22 +63,35 @@ impl Prefix {
 
     /// Whether this payload is the one that was written here.
     pub(super) fn fits(self, position: u64, payload: &[u8]) -> bool {
-        self.checksum == checksum(position, self.payload_bytes, self.durable, payload)
+        let mut checksum = self.checksum_at(position);
+        checksum.add(payload);
+        self.has(checksum)
+    }
+
+    /// The checksum of a record at `position` as far as its payload, which is to be added.
+    pub(super) fn checksum_at(self, position: u64) -> Crc32c {
+        checksum(position, self.payload_bytes, self.durable)
+    }
+
+    pub(super) fn has(self, checksum: Crc32c) -> bool {
+        self.checksum == checksum.value()
     }
 }
 
 /// Appends the record of `payload` at `position` to `into`.
 pub(super) fn encode(position: u64, durable: u64, payload: &[u8], into: &mut Vec<u8>) {
     let payload_bytes = u32::try_from(payload.len()).expect("the log refuses longer records");
+    let mut checksum = checksum(position, payload_bytes, durable);
+    checksum.add(payload);
     into.extend(payload_bytes.to_le_bytes());
-    into.extend(checksum(position, payload_bytes, durable, payload).to_le_bytes());
+    into.extend(checksum.value().to_le_bytes());
     into.extend(durable.to_le_bytes());
     into.extend(payload);
 }
 
-fn checksum(position: u64, payload_bytes: u32, durable: u64, payload: &[u8]) -> u32 {
-    let (position, durable) = (position.to_le_bytes(), durable.to_le_bytes());
-    crc32c(&[&position, &payload_bytes.to_le_bytes(), &durable, payload])
+/// The checksum of a record without its payload.
+fn checksum(position: u64, payload_bytes: u32, durable: u64) -> Crc32c {
+    Crc32c::of(&[&position.to_le_bytes(), &payload_bytes.to_le_bytes(), &durable.to_le_bytes()])
 }
 
 #[cfg(test)]

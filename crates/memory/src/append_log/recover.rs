@@ -15,6 +15,8 @@ pub(super) enum Verdict {
     Whole { end: u64 },
     /// The record at this place had been acknowledged, and is not whole.
     Damaged { position: u64 },
+    /// The record at this place is whole, and longer than the log may have them.
+    TooLong { payload_bytes: u32 },
 }
 
 /// A log that is read from front to back.
@@ -33,6 +35,9 @@ impl Scan<'_> {
             replay(&payload);
             position = prefix.end(position);
         }
+        if let Some(payload_bytes) = self.too_long_at(position)? {
+            return Ok(Verdict::TooLong { payload_bytes });
+        }
         let acknowledged = self.acknowledged_after(position)?;
         Ok(if position < acknowledged {
             Verdict::Damaged { position }
@@ -46,16 +51,37 @@ impl Scan<'_> {
         Ok(0 < self.acknowledged_after(0)?)
     }
 
-    /// Reads the record that begins at `position` into `payload`, if a whole one does.
-    fn record_at(&self, position: u64, payload: &mut Vec<u8>) -> io::Result<Option<Prefix>> {
+    /// The length of the whole record that begins at `position`, if it is longer than it may be.
+    fn too_long_at(&self, position: u64) -> io::Result<Option<u32>> {
+        let Some(prefix) = self.prefix_at(position, u32::MAX)? else { return Ok(None) };
+        let start = position + PREFIX_BYTES as u64;
+        let mut window = vec![0; SEARCH_BYTES];
+        let mut checksum = prefix.checksum_at(position);
+        for at in (start..prefix.end(position)).step_by(SEARCH_BYTES) {
+            let left = prefix.end(position) - at;
+            let len = usize::try_from(left).unwrap_or(usize::MAX).min(SEARCH_BYTES);
+            if read_full(self.handle, &mut window[..len], at)? < len {
+                return Ok(None);
+            }
+            checksum.add(&window[..len]);
+        }
+        Ok(prefix.has(checksum).then_some(prefix.payload_bytes))
+    }
+
+    /// What stands at `position`, if a record with a payload of up to so many bytes can begin with it.
+    fn prefix_at(&self, position: u64, payload_bytes_max: u32) -> io::Result<Option<Prefix>> {
         let mut bytes = [0; PREFIX_BYTES];
         let read = read_full(self.handle, &mut bytes, position)?;
         let prefix = Prefix::decode(bytes);
-        let whole = read == PREFIX_BYTES
-            && prefix.is_plausible(position, self.log_bytes, self.payload_bytes_max);
-        if !whole {
+        let is_plausible = prefix.is_plausible(position, self.log_bytes, payload_bytes_max);
+        Ok((read == PREFIX_BYTES && is_plausible).then_some(prefix))
+    }
+
+    /// Reads the record that begins at `position` into `payload`, if a whole one does.
+    fn record_at(&self, position: u64, payload: &mut Vec<u8>) -> io::Result<Option<Prefix>> {
+        let Some(prefix) = self.prefix_at(position, self.payload_bytes_max)? else {
             return Ok(None);
-        }
+        };
         payload.resize(prefix.payload_bytes as usize, 0);
         let read = read_full(self.handle, payload, position + PREFIX_BYTES as u64)?;
         Ok((read == payload.len() && prefix.fits(position, payload)).then_some(prefix))

@@ -62,6 +62,20 @@ fn cut_at_any_byte_it_has_the_whole_records_before() {
     }
 }
 
+/// Such a record is no torn tail: it was written with other options, and may have been committed.
+#[test]
+fn a_log_with_longer_records_than_it_may_have_is_not_opened() {
+    let (disk, _) = written(&[b"short", &[7; 200_000], b"short too"]);
+    let before = disk.read(Path::new(LOG)).unwrap();
+    let files: Arc<dyn FileSystem> = Arc::new(disk.clone());
+    let options = |record_bytes_max| LogOptions { record_bytes_max, ..LogOptions::default() };
+    let open = |options| AppendLog::open(&files, Path::new(LOG), options, |_| ());
+    let error = open(options(199_999)).unwrap_err();
+    assert_eq!("a record of 200000 B, allowed are 1 to 199999 B", error.to_string());
+    assert_eq!(Some(before), disk.read(Path::new(LOG)));
+    assert!(open(options(200_000)).is_ok());
+}
+
 /// Exhaustive: a cut tail with garbage or zeros behind it is a torn tail too.
 #[test]
 fn garbage_behind_a_cut_is_dropped() {
