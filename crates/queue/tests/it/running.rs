@@ -102,18 +102,20 @@ impl Drop for Bomb {
     }
 }
 
-/// The premise: to drop what a job or a destructor panicked with panics, too.
+/// The premise: to drop what a job or a destructor panicked with panics, too, and so on.
 #[tokio::test]
 async fn what_a_job_panics_with_ends_nothing_but_the_job() {
-    struct Charge;
+    struct Charge(u8);
     impl Drop for Charge {
         fn drop(&mut self) {
-            panic_any(Bomb);
+            if 0 < self.0 {
+                panic_any(Self(self.0 - 1));
+            }
         }
     }
     let queue = Queue::new(Rules { cap: 1, ..Rules::default() });
-    let in_code = Work::new(std::future::poll_fn(|_| -> Poll<()> { panic_any(Charge) }));
-    let charge = Charge;
+    let in_code = Work::new(std::future::poll_fn(|_| -> Poll<()> { panic_any(Charge(3)) }));
+    let charge = Charge(3);
     let in_destructor = Work::new(async move {
         let _charge = charge;
         std::future::pending::<()>().await;

@@ -101,6 +101,7 @@ async fn the_waker_of_a_wait_that_moved_is_dropped_outside_of_the_lock() {
 async fn a_wait_without_an_end_learns_of_the_end_of_the_job() {
     let (queue, gate) = (Queue::new(Rules::default()), Gate::new());
     let id = queue.submit(gate.job("a")).await.unwrap().id();
+    tokio::time::sleep(SECOND).await;
     let patient = tokio::spawn({
         let queue = queue.clone();
         async move { queue.wait(id, Duration::MAX).await }
