@@ -73,6 +73,9 @@ impl<K: Clone + Eq + Hash + Send + 'static> Queue<K> {
     ///
     /// A job whose unique name is in use is dropped, and the ticket is one of the job that is there.
     ///
+    /// A job that submits into the queue that runs it holds its slot while it waits for room, which comes
+    /// when another job starts: [`try_submit`](Self::try_submit) does not wait.
+    ///
     /// [`Overflow::Wait`]: crate::Overflow::Wait
     ///
     /// # Errors
