@@ -141,8 +141,8 @@ impl Monitor {
         Ok(Self { shared, cord: Some(cord), thread: Some(thread) })
     }
 
-    /// Has `callback` called from the monitor's thread at each change from now on. It may panic; it should
-    /// not block, for the next sample waits.
+    /// Has `callback` called from the monitor's thread at each change from now on; where the level is by
+    /// now, [`level`](Self::level) tells. It may panic; it should not block, for the next sample waits.
     pub fn on_change(&self, callback: impl FnMut(Change, &Sample) + Send + 'static) {
         self.shared.callbacks.lock().push(Box::new(callback));
     }
