@@ -25,22 +25,21 @@ pub(super) fn create(
         return Err(FileError::io(Step::Create, target)(io::ErrorKind::InvalidInput.into()));
     }
     let folder = folder_of(target);
-    let mut result = Err(io::ErrorKind::AlreadyExists.into());
+    let mut taken = PathBuf::new();
     for _ in 0..NAMES_MAX {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let part = folder.join(format!("{PREFIX}{}-{count}", std::process::id()));
         match files.open(&part, Open::CreateNew) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            done => {
-                result = done.map(|handle| (part, handle));
-                break;
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => taken = part,
+            opened => {
+                let handle = opened.map_err(FileError::io(Step::Create, target))?;
+                // Where there are no locks, the number of the process has to do.
+                let _ = handle.try_lock();
+                return Ok((part, handle));
             }
         }
     }
-    let (part, handle) = result.map_err(FileError::io(Step::Create, target))?;
-    // Where there are no locks, the number of the process has to do.
-    let _ = handle.try_lock();
-    Ok((part, handle))
+    Err(FileError::io(Step::Create, &taken)(io::ErrorKind::AlreadyExists.into()))
 }
 
 /// The folder of a file; `.` for a bare name.
@@ -106,6 +105,22 @@ mod tests {
         for name in ["part-12-0", ".part-12", ".part-0-1", ".part--1-1", ".part-x-1", ".part-1-x"] {
             assert_eq!(None, Maker::of(name), "{name}");
         }
+    }
+
+    #[test]
+    fn where_all_names_are_taken_one_of_them_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = COUNT.load(Ordering::Relaxed);
+        for count in first..first + u64::from(NAMES_MAX) {
+            let name = format!("{PREFIX}{}-{count}", std::process::id());
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let files = crate::files::OsFiles::new();
+        let target = folder.path().join("weights");
+        let error = create(&files, &target).unwrap_err();
+        assert_eq!(Some(io::ErrorKind::AlreadyExists), error.io_kind());
+        assert!(error.path().exists() && !target.exists(), "{error}");
+        assert!(create(&files, &target).is_ok());
     }
 
     #[test]
