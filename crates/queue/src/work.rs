@@ -77,6 +77,13 @@ impl Work {
     }
 }
 
+/// Many may go at once, with their queue: a second panic would end the process.
+impl Drop for Work {
+    fn drop(&mut self) {
+        drop_quietly(self.code.take());
+    }
+}
+
 impl fmt::Debug for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Work").field("note", &self.note).finish_non_exhaustive()

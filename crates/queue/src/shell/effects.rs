@@ -6,7 +6,7 @@ use std::task::Waker;
 use super::worker::Start;
 use crate::job::Outcome;
 use crate::latch::Latch;
-use crate::work::{Fate, Work, drop_quietly};
+use crate::work::{Fate, Work};
 
 /// Gathered with the lock held, carried out without it: wakers and dropped futures are strangers'
 /// code.
@@ -33,7 +33,6 @@ impl Effects {
     pub(super) fn tell(&mut self) {
         for (work, outcome) in self.ended.drain(..) {
             work.pledge.fate().ended.set(outcome);
-            drop_quietly(work);
         }
         for fate in self.stopped.drain(..) {
             fate.stop.set(());
@@ -42,6 +41,6 @@ impl Effects {
             latch.set(());
         }
         self.wakers.drain(..).for_each(Waker::wake);
-        self.dropped.drain(..).for_each(drop_quietly);
+        self.dropped.clear();
     }
 }

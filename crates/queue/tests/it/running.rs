@@ -150,6 +150,23 @@ async fn a_panic_of_a_destructor_frees_the_slots_too() {
     assert_eq!((0, 0), load(&queue));
 }
 
+#[tokio::test]
+async fn a_queue_may_go_with_several_jobs_whose_destructors_panic() {
+    let queue = Queue::new(Rules { cap: 0, ..Rules::default() });
+    let mut tickets = Vec::new();
+    for _ in 0..3 {
+        let bomb = Bomb;
+        let work = Work::new(async move {
+            let _bomb = bomb;
+        });
+        tickets.push(queue.submit(Job::new("a", work)).await.unwrap());
+    }
+    drop(queue);
+    for ticket in tickets {
+        assert_eq!(Outcome::Cancelled, ticket.await);
+    }
+}
+
 /// Q9: the task of a job is gone with its runtime. The premise: a runtime that is shut down drops its
 /// tasks and runs no new ones.
 #[test]
