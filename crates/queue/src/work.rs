@@ -50,7 +50,7 @@ impl Work {
     }
 
     /// Runs the future that `make` makes at once, and which learns through its [`Stop`] that it is to
-    /// end early.
+    /// end early. It says that it did with [`Finish::Cancelled`]; anything else counts as it always does.
     pub fn stoppable<F>(make: impl FnOnce(Stop) -> F) -> Self
     where
         F: Future<Output: Into<Finish>> + Send + 'static,
