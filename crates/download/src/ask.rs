@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::{Either, join_all, select};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
@@ -35,6 +35,11 @@ const FAR: Duration = Duration::from_millis(25);
 
 /// How often in a row one question looks up where redirects lead.
 const RENEWALS_MAX: usize = 3;
+
+/// What comes beside a redirect or a refusal is read as far as this, and for so long: of more, or of less that
+/// does not come, a new connection is cheaper.
+const ASIDE_BYTES_MAX: u64 = 64 << 10;
+const ASIDE_TIME_MAX: Duration = Duration::from_millis(250);
 
 /// An answer that may be used.
 pub(crate) enum Answer {
@@ -171,13 +176,14 @@ impl Asker {
         site.turn().await;
         self.counters.requests.add(1);
         let clock = Clock::start();
-        let reply = self.reply(request, &site).await.map_err(no_reply)?;
+        let mut reply = self.reply(request, &site).await.map_err(no_reply)?;
         let nanos = u64::try_from(clock.now().as_nanos()).unwrap_or(u64::MAX);
         self.quickest.fetch_min(nanos, Ordering::Relaxed);
         site.answered(self.round_trip());
         if let Some(wait) = wanted_pause(&reply) {
             site.hold(wait);
         }
+        read_aside(&mut reply).await;
         Ok(reply)
     }
 
@@ -246,6 +252,25 @@ pub(crate) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 
 pub(crate) fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Reads what comes beside a redirect or a refusal: unread it would be in the way of the next answer, and cost
+/// the connection. Hubs redirect each question for a file, and say so in a body.
+pub(crate) async fn read_aside(reply: &mut Response<Body>) {
+    let body = reply.body();
+    if reply.status().is_success() || ASIDE_BYTES_MAX < hyper::body::Body::size_hint(body).lower() {
+        return;
+    }
+    let mut left = ASIDE_BYTES_MAX;
+    let reading = async {
+        while let Some(Ok(frame)) = reply.body_mut().frame().await {
+            let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+            let Some(rest) = left.checked_sub(bytes) else { return };
+            left = rest;
+        }
+    };
+    // What has not come by then is dropped with the reply.
+    let _ = tokio::time::timeout(ASIDE_TIME_MAX, reading).await;
 }
 
 /// What servers answer to a signed address that has ended: 403 mostly, and each of these somewhere.

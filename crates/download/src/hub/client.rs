@@ -256,10 +256,11 @@ impl Hub {
         let site = inner.sites.of(&origin(url));
         site.turn().await;
         inner.counters.requests.add(1);
-        let reply = inner.client.send(request).await.map_err(ask::no_reply)?;
+        let mut reply = inner.client.send(request).await.map_err(ask::no_reply)?;
         if let Some(wait) = ask::wanted_pause(&reply) {
             site.hold(wait);
         }
+        ask::read_aside(&mut reply).await;
         Ok(reply)
     }
 }

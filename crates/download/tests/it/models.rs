@@ -31,6 +31,19 @@ fn a_model_costs_one_question_one_per_page_and_one_per_file() {
     assert_eq!(1 + 2 + 3 + 2, stats.requests, "small files are redirected within the hub");
 }
 
+/// A hub redirects each question for a file, with some words beside; unread they would cost the connection.
+#[test]
+fn a_redirect_costs_no_connection() {
+    let file = |k: u64| HubFile::text(format!("{k}.json"), format!("{k}"));
+    let many = (0..20).fold(repo("org/a", 1), |repo, k| repo.with(file(k)));
+    let mut shelf = Shelf::new(vec![many]);
+    shelf.files_max = 1;
+    shelf.ensure("org/a").unwrap();
+    let opened = shelf.hub.origin().stats().connections.opened;
+    // One, unless an answer took so long that others were opened meanwhile.
+    assert!(opened < 10, "{opened} connections for 23 files, one after the other");
+}
+
 #[test]
 fn a_finished_model_costs_one_question() {
     let shelf = Shelf::new(vec![repo("org/a", 1)]);
