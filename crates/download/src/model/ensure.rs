@@ -267,9 +267,7 @@ impl Models {
         let results = in_turn(options, pieces.into_iter().map(turn), Arc::new(|_, _| {})).await;
         let errors = results.into_iter().filter_map(Result::err).collect();
         let Some((gravest, others)) = Error::gravest(errors) else { return Ok(()) };
-        for other in others {
-            tell(ModelEvent::Failed { message: crate::error::told(&other) });
-        }
+        others.iter().for_each(|other| tell(ModelEvent::failed(other)));
         Err(gravest)
     }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::error::{Error, ErrorKind, told};
 use crate::hub::{Commit, Entry};
 use crate::job::{Event, Fetched};
 
@@ -41,11 +42,22 @@ pub enum ModelEvent {
     },
     /// A file could not be had, and another one is the reason that is returned.
     Failed {
+        /// What kind of failure it was.
+        kind: ErrorKind,
+        /// The file.
+        object: String,
         /// What went wrong, with the file's name.
         message: String,
     },
     /// Something is odd, and goes on.
     Warning(String),
+}
+
+impl ModelEvent {
+    pub(crate) fn failed(error: &Error) -> Self {
+        let (object, message) = (error.object().to_owned(), told(error));
+        Self::Failed { kind: error.kind(), object, message }
+    }
 }
 
 /// Hears what happens.

@@ -126,6 +126,21 @@ fn exit_codes_tell_what_went_wrong() {
 }
 
 #[test]
+fn each_file_that_cannot_be_had_is_told() {
+    let shelf = Shelf::new(vec![repo("org/a", 1)]);
+    shelf.hub.origin().update(|settings| {
+        settings.faults = ["status=404@*config*", "status=403@*tokenizer*"]
+            .map(|rule| rule.parse().unwrap())
+            .to_vec();
+    });
+    let output = check_exit(&shelf, 4, &["model", "org/a", "--json"]);
+    let mut kinds: Vec<_> =
+        events(&output, "error").iter().map(|error| error["kind"].to_string()).collect();
+    kinds.sort();
+    assert_eq!(["\"not_found\"", "\"unauthorized\""], *kinds);
+}
+
+#[test]
 fn a_dry_run_changes_nothing() {
     let shelf = Shelf::new(vec![repo("org/a", 1)]);
     let dry = ["model", "org/a", "--dry-run", "--json", "--write-lock", "model.lock"];

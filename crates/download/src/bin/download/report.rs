@@ -74,7 +74,9 @@ impl Report {
             ModelEvent::Plan { .. } => self.planned(&mut state, k, &event),
             ModelEvent::Transfer { path, event } => self.moved(&mut state, k, path, &event),
             ModelEvent::File { path, fetched } => self.arrived(&mut state, k, &path, &fetched),
-            ModelEvent::Failed { message } => self.voice.say(&format!("error: {message}")),
+            ModelEvent::Failed { kind, object, message } => {
+                self.voice.failed_too(kind, (&object, &state.models[k].name), &message);
+            }
             ModelEvent::Warning(text) => self.voice.say(&format!("warning: {text}")),
             _ => {}
         }

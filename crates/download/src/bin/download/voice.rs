@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use download::{Error, Event, Fetched, How, Traffic, Verified, told};
+use download::{Error, ErrorKind, Event, Fetched, How, Traffic, Verified, told};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -97,12 +97,17 @@ impl Voice {
         }
     }
 
-    /// A failure, with what to do about it.
+    /// What a run, or a model of it, failed by, and what to do about it.
     pub(crate) fn failure(&self, error: &Error, path: &str) {
         let (kind, message) = (error.kind(), told(error));
         self.say(&format!("error: {message}; {}", exit::advice(kind)));
-        self.print(&json!({ "event": "error", "kind": exit::name(kind), "object": error.object(),
-            "path": path, "message": message }));
+        self.print(&error_event(kind, (error.object(), path), &message));
+    }
+
+    /// What failed as well; what to do about it is told with the gravest.
+    pub(crate) fn failed_too(&self, kind: ErrorKind, names: (&str, &str), message: &str) {
+        self.say(&format!("error: {message}"));
+        self.print(&error_event(kind, names, message));
     }
 
     /// The last event.
@@ -132,6 +137,11 @@ impl Voice {
             let _ = bars.clear();
         }
     }
+}
+
+fn error_event(kind: ErrorKind, (object, path): (&str, &str), message: &str) -> Value {
+    json!({ "event": "error", "kind": exit::name(kind), "object": object, "path": path,
+        "message": message })
 }
 
 /// The event of a file that is here.
