@@ -17,6 +17,7 @@ mod manifest;
 mod path;
 mod prepare;
 mod records;
+mod repair;
 mod room;
 mod roster;
 mod safetensors;

@@ -1,4 +1,4 @@
-//! Is what lies here still what it was: everything is read and hashed, and what is wrong fetched again.
+//! Is what lies here still what it was: everything is read and hashed.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -6,8 +6,6 @@ use std::str::FromStr;
 use memory::files::OsFiles;
 use serde::{Deserialize, Serialize};
 
-use super::ensure::Models;
-use super::event::ModelEvent;
 use super::inventory::Scanned;
 use super::layout::{Cache, RepoFolder};
 use super::manifest;
@@ -16,7 +14,6 @@ use super::records::Records;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, ErrorKind};
 use crate::hub::{Commit, Entry, RepoId};
-use crate::job::Job;
 use crate::local::digest_of;
 use crate::seam::disk;
 
@@ -50,6 +47,8 @@ pub struct Finding {
     pub fault: FindingFault,
     /// Where the hub has it: the commit and the name; `None` when no snapshot refers to it.
     pub source: Option<(Commit, FilePath)>,
+    /// By what name its bytes are recorded once they are right.
+    pub(crate) record: String,
 }
 
 /// What was found.
@@ -64,6 +63,16 @@ pub struct Verification {
     pub bytes: u64,
     /// What is wrong.
     pub findings: Vec<Finding>,
+    /// The files lie beneath it.
+    pub(crate) root: PathBuf,
+    /// What is kept of ours.
+    pub(crate) ours: PathBuf,
+}
+
+impl Verification {
+    fn new(repo: Option<RepoId>, root: PathBuf, ours: PathBuf) -> Self {
+        Self { repo, files: 0, bytes: 0, findings: Vec::new(), root, ours }
+    }
 }
 
 /// Which model a folder of the user holds.
@@ -163,7 +172,7 @@ fn verify_repo(repo: RepoFolder, id: RepoId, only: Option<&Path>) -> Verificatio
     let mut names: Vec<String> = scanned.blobs.keys().cloned().chain(referenced).collect();
     names.sort();
     names.dedup();
-    let mut found = Verification { repo: Some(id), files: 0, bytes: 0, findings: Vec::new() };
+    let mut found = Verification::new(Some(id), scanned.repo.blobs(), scanned.repo.ours());
     for name in names {
         let (Some(digest), path) = (digest_of_name(&name), scanned.repo.blobs().join(&name)) else {
             continue;
@@ -172,7 +181,7 @@ fn verify_repo(repo: RepoFolder, id: RepoId, only: Option<&Path>) -> Verificatio
             continue;
         }
         let source = || source(&scanned, &name);
-        look(&mut found, &path, digest, source);
+        look(&mut found, &path, (digest, &name), source);
         if found.findings.last().is_none_or(|finding| finding.path != path)
             && disk::stat(&scanned.repo.ours()).is_some()
         {
@@ -195,27 +204,29 @@ fn verify_folder(folder: &Path) -> Result<Verification, Error> {
     let Some((note, entries)) = read_note(folder) else { return Err(unknown(folder)) };
     let commit = Commit::from_str(&note.commit).ok();
     let repo = note.repo.parse().ok();
-    let mut found = Verification { repo, files: 0, bytes: 0, findings: Vec::new() };
-    let records = Records::load(&note_folder(folder));
+    let ours = note_folder(folder);
+    let records = Records::load(&ours);
+    let mut found = Verification::new(repo, folder.to_owned(), ours);
     for entry in entries {
         let (Ok(path), Some(digest)) = (FilePath::parse(&entry.path), entry.digest) else {
             continue;
         };
         // Files that were not wanted are not missed.
-        if !records.knows(&format!("{digest} {path}")) {
+        let record = format!("{digest} {path}");
+        if !records.knows(&record) {
             continue;
         }
         let target = path.beneath(folder);
-        look(&mut found, &target, digest, || Some((commit.clone()?, path.clone())));
+        look(&mut found, &target, (digest, &record), || Some((commit.clone()?, path.clone())));
     }
     Ok(found)
 }
 
-/// Reads one file.
+/// Reads one file, which has this digest, recorded by this name, if it is right.
 fn look(
     found: &mut Verification,
     path: &Path,
-    digest: Digest,
+    (digest, record): (Digest, &str),
     source: impl FnOnce() -> Option<(Commit, FilePath)>,
 ) {
     found.files += 1;
@@ -228,49 +239,7 @@ fn look(
         Err(_) => Some(FindingFault::Unreadable),
     };
     if let Some(fault) = fault {
-        found.findings.push(Finding { path: path.to_owned(), digest, fault, source: source() });
-    }
-}
-
-impl Models {
-    /// Fetches again what a verification found wrong, and nothing else; returns how many files that were.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] of the first file that cannot be had; `NotFound` when nobody knows where the hub has
-    /// it, `Offline` when nobody may be asked. The wrong file stays until the right one is here.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future keeps what was written for the next time.
-    pub async fn repair(
-        &self,
-        found: &Verification,
-        tell: impl Fn(ModelEvent) + Send + Sync,
-    ) -> Result<usize, Error> {
-        for finding in &found.findings {
-            let path = finding.path.display().to_string();
-            let (Some(repo), Some((commit, name))) = (&found.repo, &finding.source) else {
-                let message =
-                    "nothing refers to it, so nobody knows where it came from: remove it with `gc`";
-                return Err(Error::new(ErrorKind::NotFound, message).of(&path));
-            };
-            if self.inner.options.offline {
-                let message = "it is wrong, and nobody may be asked for it";
-                return Err(Error::new(ErrorKind::Offline, message).of(&path));
-            }
-            let (url, headers) = self.inner.hub.file(repo, commit, name.as_str());
-            let job = Job { digest: Some(finding.digest), headers, ..Job::new(url, &finding.path) };
-            if let Some(folder) = finding.path.parent() {
-                disk::create_folders(folder)
-                    .map_err(super::bring::disk_error("cannot create its folder"))?;
-            }
-            let fetched = self.inner.hub.downloader().fetch(&job, |event| {
-                tell(ModelEvent::Transfer { path: name.to_string(), event });
-            });
-            let fetched = fetched.await?;
-            tell(ModelEvent::File { path: name.to_string(), fetched });
-        }
-        Ok(found.findings.len())
+        let (path, record, source) = (path.to_owned(), record.to_owned(), source());
+        found.findings.push(Finding { path, digest, fault, source, record });
     }
 }

@@ -1,8 +1,9 @@
 //! What is kept of a cache: verified, healed, listed, cleaned up.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
-use download::{FindingFault, Gc, GcOptions, ModelSpec, list, verify};
+use download::{ErrorKind, FindingFault, Gc, GcOptions, ModelEvent, ModelSpec, list, verify};
 use testkit::HubFile;
 
 use crate::shelf::{COMMIT, Shelf, WEIGHTS, WEIGHTS_PATH, repo};
@@ -61,6 +62,43 @@ fn what_is_wrong_is_found_and_healed_by_fetching_that_alone() {
     shelf.reset();
     shelf.ensure("org/a").unwrap();
     assert_eq!(1, shelf.requests(), "what was verified need not be fetched or hashed again");
+}
+
+/// Bytes that nothing refers to cannot be had again, and are no reason to leave the rest as it is.
+#[test]
+fn what_cannot_be_healed_keeps_nothing_else_from_it() {
+    let shelf = Shelf::new(vec![repo("org/a", 1)]);
+    shelf.ensure("org/a").unwrap();
+    let weights = shelf.weights("org/a");
+    std::fs::write(&weights, "spoiled").unwrap();
+    for orphan in ["00", "ff"] {
+        std::fs::write(weights.with_file_name(orphan.repeat(32)), "orphan").unwrap();
+    }
+    let found = &verify(shelf.cache().root()).unwrap()[0];
+    assert_eq!(3, found.findings.len());
+    let failed = Mutex::new(0);
+    let tell =
+        |event| *failed.lock().unwrap() += u32::from(matches!(event, ModelEvent::Failed { .. }));
+    let repaired = shelf.run(async |models: download::Models| models.repair(found, tell).await);
+    assert_eq!(ErrorKind::NotFound, repaired.unwrap_err().kind());
+    assert_eq!(1, *failed.lock().unwrap(), "beside the one that is returned");
+    shelf.reset();
+    shelf.ensure("org/a").unwrap();
+    assert_eq!(1, shelf.requests(), "it is healed, and need not be hashed again");
+}
+
+#[test]
+fn what_is_being_healed_is_left_alone() {
+    let shelf = Shelf::new(vec![repo("org/a", 1)]);
+    shelf.ensure("org/a").unwrap();
+    std::fs::write(shelf.weights("org/a"), "spoiled").unwrap();
+    let found = &verify(shelf.cache().root()).unwrap()[0];
+    let all = GcOptions { max_age: Some(Duration::ZERO), ..NOTHING_SPARED };
+    let (cache, in_use) = (shelf.cache(), Mutex::new(0));
+    let tell = |_| *in_use.lock().unwrap() += download::collect(&cache, &all).unwrap().in_use.len();
+    shelf.run(async |models: download::Models| models.repair(found, tell).await).unwrap();
+    assert!(0 < *in_use.lock().unwrap());
+    assert!(verify(shelf.cache().root()).unwrap()[0].findings.is_empty());
 }
 
 #[test]
