@@ -19,6 +19,7 @@ use url::Url;
 use self::judge::judge;
 use crate::error::{Error, ErrorKind, says_nonsense};
 use crate::hub::Refusal;
+use crate::job::{Event, Tell};
 use crate::range::ByteRange;
 use crate::redirect::{Route, origin};
 use crate::retry::{Quota, retry_after};
@@ -74,14 +75,14 @@ impl Failure {
 }
 
 /// Asks for bytes of one object.
-#[derive(Debug)]
-pub(crate) struct Asker {
+pub(crate) struct Asker<'a> {
     client: Client,
     url: Url,
     /// Headers of the user, which may be secrets: they go to the origin of `url` alone.
     headers: HeaderMap,
     sites: Arc<Sites>,
     counters: Arc<Counters>,
+    tell: Tell<'a>,
     /// Where redirects have led, often to a signed address that ends some day. One request finds the way,
     /// the others wait for it.
     way: Mutex<Option<Arc<Route>>>,
@@ -89,15 +90,15 @@ pub(crate) struct Asker {
     quickest: AtomicU64,
 }
 
-impl Asker {
+impl<'a> Asker<'a> {
     pub(crate) fn new(
         client: Client,
         (url, headers): (Url, HeaderMap),
-        sites: Arc<Sites>,
-        counters: Arc<Counters>,
+        (sites, counters): (Arc<Sites>, Arc<Counters>),
+        tell: Tell<'a>,
     ) -> Self {
         let (way, quickest) = (Mutex::default(), AtomicU64::new(u64::MAX));
-        Self { client, url, headers, sites, counters, way, quickest }
+        Self { client, url, headers, sites, counters, tell, way, quickest }
     }
 
     /// The address without its query and credentials: what may be told and kept.
@@ -173,16 +174,14 @@ impl Asker {
     ) -> Result<Response<Body>, Failure> {
         let request = self.request(route, range, known).map_err(Failure::Fatal)?;
         let site = self.sites.of(&origin(route.url()));
-        site.turn().await;
+        let question = site.turn(|wait| (self.tell)(Event::Held { wait })).await;
         self.counters.requests.add(1);
         let clock = Clock::start();
         let mut reply = self.reply(request, &site).await.map_err(no_reply)?;
         let nanos = u64::try_from(clock.now().as_nanos()).unwrap_or(u64::MAX);
         self.quickest.fetch_min(nanos, Ordering::Relaxed);
         site.answered(self.round_trip());
-        if let Some(wait) = wanted_pause(&reply) {
-            site.hold(wait);
-        }
+        question.answered(quota(&reply), wanted_pause(&reply));
         read_aside(&mut reply).await;
         Ok(reply)
     }
@@ -280,12 +279,15 @@ fn may_have_ended(status: StatusCode) -> bool {
 
 /// How long a server wants to be left alone, by whatever header it says so.
 pub(crate) fn wanted_pause(reply: &Response<Body>) -> Option<Duration> {
-    let headers = reply.headers();
-    let quota = text(headers, HeaderName::from_static("ratelimit")).and_then(Quota::parse);
     let is_refusal = matches!(reply.status().as_u16(), 429 | 503);
-    let after = text(headers, header::RETRY_AFTER).filter(|_| is_refusal);
+    let after = text(reply.headers(), header::RETRY_AFTER).filter(|_| is_refusal);
     let after = after.and_then(|after| retry_after(after, seam::date()));
-    quota.and_then(Quota::wait).max(after)
+    quota(reply).and_then(Quota::wait).max(after)
+}
+
+/// What a server says that it leaves us.
+pub(crate) fn quota(reply: &Response<Body>) -> Option<Quota> {
+    text(reply.headers(), HeaderName::from_static("ratelimit")).and_then(Quota::parse)
 }
 
 pub(crate) fn no_reply(error: pool::http::Error) -> Failure {

@@ -174,6 +174,12 @@ pub enum Event {
     },
     /// Another process fetches to the same target; it is waited for.
     Waiting,
+    /// A server wants to be left alone: nothing is asked of it meanwhile. Of all who wait for the same
+    /// server one hears of it.
+    Held {
+        /// How long.
+        wait: Duration,
+    },
 }
 
 /// Hears what happens.

@@ -1,6 +1,8 @@
 //! What is learnt of origins while a downloader lives: how many connections serve best, and how long to
 //! leave one alone.
 
+mod gate;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,10 +10,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use limiter::{AdaptiveLimit, AdaptiveOptions};
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::sync::Notify;
 
+use self::gate::{Gate, Next};
 use crate::history::{History, Learnt};
-use crate::retry::RETRY_AFTER_MAX;
+use crate::retry::Quota;
 use crate::seam;
 
 /// Origins that are remembered; when there are more, those that nobody uses are forgotten.
@@ -40,8 +43,37 @@ pub(crate) struct Site {
     is_learnt: bool,
     /// Whether its first question has been asked.
     is_asked: AtomicBool,
-    /// Nothing is asked before.
-    held_until: Mutex<Option<Instant>>,
+    gate: Mutex<Gate>,
+    /// A question was answered, or given up.
+    answered: Notify,
+}
+
+/// The right to ask a site one question, until that is answered or given up.
+#[must_use = "dropped before the answer, the question counts as given up"]
+pub(crate) struct Question<'a> {
+    site: &'a Site,
+    is_answered: bool,
+}
+
+impl Question<'_> {
+    /// Takes note of the answer: of the quota that it tells, and for how long it wants the site left alone.
+    pub(crate) fn answered(mut self, quota: Option<Quota>, pause: Option<Duration>) {
+        self.is_answered = true;
+        let (now, mut gate) = (seam::now(), self.site.gate.lock());
+        gate.answered(quota, now);
+        if let Some(pause) = pause {
+            gate.leave_alone(pause, now);
+        }
+    }
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.site.gate.lock().given_up();
+        }
+        self.site.answered.notify_waiters();
+    }
 }
 
 impl Site {
@@ -61,7 +93,8 @@ impl Site {
             best_rate: AtomicU64::new(0),
             is_learnt: learnt.is_some(),
             is_asked: AtomicBool::new(false),
-            held_until: Mutex::default(),
+            gate: Mutex::default(),
+            answered: Notify::new(),
         }
     }
 
@@ -89,22 +122,34 @@ impl Site {
         self.connections.set_epoch_min(try_min);
     }
 
-    /// Leaves the site alone for so long, at most [`RETRY_AFTER_MAX`].
-    pub(crate) fn hold(&self, wait: Duration) {
-        let until = seam::now() + wait.min(RETRY_AFTER_MAX);
-        let mut held = self.held_until.lock();
-        *held = Some(held.map_or(until, |held| held.max(until)));
+    /// How long it wants to be left alone from now on.
+    pub(crate) fn left_alone(&self) -> Duration {
+        self.gate.lock().left_alone(seam::now())
     }
 
-    /// Waits until it may be asked.
-    pub(crate) async fn turn(&self) {
-        for _ in 0..HOLDS_MAX {
-            let held = *self.held_until.lock();
-            match held.filter(|&until| seam::now() < until) {
-                Some(until) => tokio::time::sleep_until(until).await,
-                None => return,
+    /// Waits until it may be asked; the first of those who wait calls `tell` with how long.
+    pub(crate) async fn turn(&self, tell: impl Fn(Duration)) -> Question<'_> {
+        let mut holds = 0;
+        while holds < HOLDS_MAX {
+            // Before looking, so that no answer is missed in between.
+            let answered = self.answered.notified();
+            let (now, next) = {
+                let now = seam::now();
+                (now, self.gate.lock().next(now))
+            };
+            match next {
+                Next::Ask => break,
+                Next::Answers => answered.await,
+                Next::Hold { until, is_news } => {
+                    holds += 1;
+                    if is_news {
+                        tell(until - now);
+                    }
+                    tokio::time::sleep_until(until).await;
+                }
             }
         }
+        Question { site: self, is_answered: false }
     }
 }
 
@@ -176,22 +221,39 @@ impl Sites {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::retry::RETRY_AFTER_MAX;
 
     #[tokio::test(start_paused = true)]
     async fn a_site_is_left_alone_as_long_as_it_asks_but_not_for_ever() {
         let sites = Sites::new(8, &History::default());
-        let start = seam::now();
-        sites.of("http://a").turn().await;
+        let (start, told) = (seam::now(), Mutex::new(Vec::new()));
+        let site = sites.of("http://a");
+        let ask = async || site.turn(|wait| told.lock().push(wait)).await;
+        let question = ask().await;
         assert_eq!(start, seam::now());
-        sites.of("http://a").hold(Duration::from_secs(7));
-        sites.of("http://a").hold(Duration::from_secs(2));
-        sites.of("http://b").turn().await;
+        question.answered(None, Some(Duration::from_secs(7)));
+        sites.of("http://b").turn(|_| {}).await.answered(None, None);
         assert_eq!(start, seam::now(), "another origin does not wait");
-        sites.of("http://a").turn().await;
+        let (first, second) = (ask().await, ask().await);
         assert_eq!(Duration::from_secs(7), seam::now() - start);
-        sites.of("http://a").hold(Duration::MAX);
-        sites.of("http://a").turn().await;
+        first.answered(None, Some(Duration::MAX));
+        second.answered(None, Some(Duration::from_secs(2)));
+        ask().await.answered(None, None);
         assert_eq!(Duration::from_secs(7) + RETRY_AFTER_MAX, seam::now() - start);
+        assert_eq!(vec![Duration::from_secs(7), RETRY_AFTER_MAX], *told.lock());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_the_answers_of_others_goes_on_when_they_have_come() {
+        let sites = Sites::new(8, &History::default());
+        let site = sites.of("http://a");
+        let (first, second) = (site.turn(|_| {}).await, site.turn(|_| {}).await);
+        let one_left = Quota { remaining: 1, resets_in: Duration::from_secs(60) };
+        first.answered(Some(one_left), None);
+        let third = async { site.turn(|_| {}).await.answered(None, None) };
+        let answer = async { second.answered(Some(one_left), None) };
+        tokio::join!(third, answer);
+        assert_eq!(Duration::ZERO, site.left_alone());
     }
 
     #[test]

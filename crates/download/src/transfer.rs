@@ -118,7 +118,8 @@ impl Downloader {
     ) -> Result<Fetched, Error> {
         let Inner { client, sites, counters, options, .. } = &*self.inner;
         let given = (job.url.clone(), job.headers.clone());
-        let asker = Asker::new(client.clone(), given, Arc::clone(sites), Arc::clone(counters));
+        let known = (Arc::clone(sites), Arc::clone(counters));
+        let asker = Asker::new(client.clone(), given, known, &tell);
         let address = asker.address();
         if job.digest.is_none() && options.require_digest {
             let message = "no digest was given, and one is required";

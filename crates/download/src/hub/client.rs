@@ -16,7 +16,8 @@ use super::id::{Commit, RepoId, Revision};
 use super::token::{Token, TokenScope};
 use super::tree::{self, Entry};
 use crate::ask::{self, Failure, USER_AGENT};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, told};
+use crate::job::{Event, Tell};
 use crate::redirect::{Route, origin};
 use crate::retry::Backoff;
 use crate::seam;
@@ -109,9 +110,19 @@ impl Hub {
     ///
     /// Dropping the future loses nothing.
     pub async fn commit(&self, repo: &RepoId, revision: &Revision) -> Result<Commit, Error> {
+        self.commit_telling(repo, revision, &|_| {}).await
+    }
+
+    /// The same; `tell` is called with what delays it.
+    pub(crate) async fn commit_telling(
+        &self,
+        repo: &RepoId,
+        revision: &Revision,
+        tell: Tell<'_>,
+    ) -> Result<Commit, Error> {
         let url = self.url("api/models", repo, &["revision", revision.as_str()]);
         let told = |error: Error| error.of(&format!("{repo}@{revision}"));
-        let (json, _) = self.get(url).await.map_err(told)?;
+        let (json, _) = self.get(url, tell).await.map_err(told)?;
         let about: About = serde_json::from_slice(&json).map_err(|error| {
             told(Error::new(ErrorKind::Network, "the hub sent no description").because(error))
         })?;
@@ -133,12 +144,22 @@ impl Hub {
     ///
     /// Dropping the future loses the pages that came.
     pub async fn files(&self, repo: &RepoId, commit: &Commit) -> Result<Vec<Entry>, Error> {
+        self.files_telling(repo, commit, &|_| {}).await
+    }
+
+    /// The same; `tell` is called with what delays it.
+    pub(crate) async fn files_telling(
+        &self,
+        repo: &RepoId,
+        commit: &Commit,
+        tell_delay: Tell<'_>,
+    ) -> Result<Vec<Entry>, Error> {
         let mut url = self.url("api/models", repo, &["tree", commit.as_str()]);
         url.query_pairs_mut().append_pair("recursive", "true").append_pair("expand", "false");
         let told = |error: Error| error.of(repo.as_str());
         let mut entries = Vec::new();
         for _ in 0..PAGES_MAX {
-            let (json, headers) = self.get(url.clone()).await.map_err(told)?;
+            let (json, headers) = self.get(url.clone(), tell_delay).await.map_err(told)?;
             let page = tree::read_page(&json).map_err(|error| {
                 told(
                     Error::new(ErrorKind::Integrity, "its list of files is refused").because(error),
@@ -199,11 +220,11 @@ impl Hub {
     }
 
     /// Asks for metadata until it comes or patience ends.
-    async fn get(&self, url: Url) -> Result<(Bytes, HeaderMap), Error> {
+    async fn get(&self, url: Url, tell: Tell<'_>) -> Result<(Bytes, HeaderMap), Error> {
         let patience = self.inner.downloader.inner.options.patience;
         let mut backoff = Backoff::new(patience);
         loop {
-            let (wish, error) = match self.get_once(&url).await {
+            let (wish, error) = match self.get_once(&url, tell).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Transient { wish, error }) => (wish, error),
                 Err(Failure::Unmarked(error)) => (None, error),
@@ -215,15 +236,18 @@ impl Hub {
                 }
             };
             let Some(wait) = backoff.next(seam::chance(), wish) else { return Err(error) };
-            self.inner.downloader.inner.counters.retries.add(1);
+            let Inner { downloader, .. } = &*self.inner;
+            let wait = wait.max(downloader.inner.sites.of(&origin(&url)).left_alone());
+            downloader.inner.counters.retries.add(1);
+            tell(Event::Retry { attempt: backoff.attempts(), wait, reason: told(&error) });
             tokio::time::sleep(wait).await;
         }
     }
 
-    async fn get_once(&self, url: &Url) -> Result<(Bytes, HeaderMap), Failure> {
+    async fn get_once(&self, url: &Url, tell: Tell<'_>) -> Result<(Bytes, HeaderMap), Failure> {
         let mut route = Route::new(url.clone());
         loop {
-            let reply = self.send(&route).await?;
+            let reply = self.send(&route, tell).await?;
             if ask::is_redirect(reply.status()) {
                 let location = ask::text(reply.headers(), header::LOCATION);
                 route.follow(location).map_err(|error| Failure::Fatal(error.into()))?;
@@ -238,7 +262,7 @@ impl Hub {
         }
     }
 
-    async fn send(&self, route: &Route) -> Result<Response<Body>, Failure> {
+    async fn send(&self, route: &Route, tell: Tell<'_>) -> Result<Response<Body>, Failure> {
         let inner = &self.inner.downloader.inner;
         let url = route.url();
         let mut request = Request::get(url.as_str()).body(Full::default()).map_err(|error| {
@@ -254,12 +278,10 @@ impl Hub {
         let encoding = if self.inner.options.compression { "gzip" } else { "identity" };
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(encoding));
         let site = inner.sites.of(&origin(url));
-        site.turn().await;
+        let question = site.turn(|wait| tell(Event::Held { wait })).await;
         inner.counters.requests.add(1);
         let mut reply = inner.client.send(request).await.map_err(ask::no_reply)?;
-        if let Some(wait) = ask::wanted_pause(&reply) {
-            site.hold(wait);
-        }
+        question.answered(ask::quota(&reply), ask::wanted_pause(&reply));
         ask::read_aside(&mut reply).await;
         Ok(reply)
     }

@@ -109,7 +109,8 @@ impl Models {
     ) -> Result<Ensured, Error> {
         let tell: TellModel = Arc::new(tell);
         let done = async {
-            let prepared = self.prepare_noting(spec).await?;
+            let delay = |event| tell(ModelEvent::Delay(event));
+            let prepared = self.prepare_noting(spec, &delay).await?;
             let create = || self.create(&prepared.place);
             let held = usage::hold(&prepared.place.ours(), create).await;
             let _held = held.map_err(disk_error("cannot use the folder of the model"))?;
@@ -133,7 +134,8 @@ impl Models {
         tell: impl Fn(ModelEvent) + Send + Sync + 'static,
     ) -> Result<Ensured, Error> {
         let done = async {
-            let prepared = self.prepare(spec, self.inner.options.offline).await?;
+            let delay = |event| tell(ModelEvent::Delay(event));
+            let prepared = self.prepare(spec, self.inner.options.offline, &delay).await?;
             let records = Records::load(&prepared.place.ours());
             let found = check::look(&prepared.place, &records, prepared.wanted.files.clone());
             self.tell_plan(&prepared, &found, &tell);
@@ -144,7 +146,7 @@ impl Models {
 
     /// The model, if all of it is here by what was last known; nobody is asked.
     pub(crate) async fn find(&self, spec: &ModelSpec) -> Option<Ensured> {
-        let prepared = self.prepare(spec, true).await.ok()?;
+        let prepared = self.prepare(spec, true, &|_| {}).await.ok()?;
         let records = Records::load(&prepared.place.ours());
         let found = check::look(&prepared.place, &records, prepared.wanted.files.clone());
         let is_whole = found.missing.is_empty() && found.unnamed.is_empty();

@@ -11,6 +11,8 @@ use crate::job::{Event, Fetched};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ModelEvent {
+    /// A question about it is asked later, or again: the event is [`Event::Held`] or [`Event::Retry`].
+    Delay(Event),
     /// It is known what is to be done.
     Plan {
         /// Files that are wanted.

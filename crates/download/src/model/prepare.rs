@@ -11,6 +11,7 @@ use super::spec::{ModelSource, ModelSpec, Pinned};
 use super::verify;
 use crate::error::{Error, ErrorKind};
 use crate::hub::{Commit, Entry, RepoId, Revision};
+use crate::job::Tell;
 use crate::seam::disk;
 
 /// Listings are read whole: a hundred thousand files take some 20 MB.
@@ -42,15 +43,24 @@ struct Listed {
 
 impl Models {
     /// Finds out what is wanted of a model and where it goes; changes nothing.
-    pub(super) async fn prepare(&self, spec: &ModelSpec, offline: bool) -> Result<Prepared, Error> {
-        let listed = self.listed(spec, offline).await?;
+    pub(super) async fn prepare(
+        &self,
+        spec: &ModelSpec,
+        offline: bool,
+        tell: Tell<'_>,
+    ) -> Result<Prepared, Error> {
+        let listed = self.listed(spec, offline, tell).await?;
         let wanted = listed.spec.selection.choose(&listed.entries);
         self.prepared(listed, wanted?)
     }
 
     /// The same, and notes a file that is asked for and that the commit does not have.
-    pub(super) async fn prepare_noting(&self, spec: &ModelSpec) -> Result<Prepared, Error> {
-        let listed = self.listed(spec, self.inner.options.offline).await?;
+    pub(super) async fn prepare_noting(
+        &self,
+        spec: &ModelSpec,
+        tell: Tell<'_>,
+    ) -> Result<Prepared, Error> {
+        let listed = self.listed(spec, self.inner.options.offline, tell).await?;
         let wanted = listed.spec.selection.choose(&listed.entries);
         if let (Err(SelectError::Missing { path }), Some(commit)) = (&wanted, &listed.commit) {
             self.note_absence(&listed.spec, commit, path);
@@ -58,7 +68,12 @@ impl Models {
         self.prepared(listed, wanted?)
     }
 
-    async fn listed(&self, spec: &ModelSpec, offline: bool) -> Result<Listed, Error> {
+    async fn listed(
+        &self,
+        spec: &ModelSpec,
+        offline: bool,
+        tell: Tell<'_>,
+    ) -> Result<Listed, Error> {
         let mut spec = spec.clone();
         let folder = spec.target.clone();
         let (commit, entries, is_listed) = match &mut spec.source {
@@ -67,8 +82,9 @@ impl Models {
                 let known = match pinned.take() {
                     Some(known) => known,
                     None => {
-                        let commit = self.commit(repo, revision, offline).await?;
-                        let files = self.entries((repo, &commit), folder, offline).await?;
+                        let commit = self.commit(repo, revision, (offline, tell)).await?;
+                        let of = (&*repo, &commit);
+                        let files = self.entries(of, folder, (offline, tell)).await?;
                         Pinned { commit, files }
                     }
                 };
@@ -110,13 +126,13 @@ impl Models {
         &self,
         repo: &RepoId,
         revision: &Revision,
-        offline: bool,
+        (offline, tell): (bool, Tell<'_>),
     ) -> Result<Commit, Error> {
         if let Some(commit) = revision.commit() {
             return Ok(commit);
         }
         if !offline {
-            return self.inner.hub.commit(repo, revision).await;
+            return self.inner.hub.commit_telling(repo, revision, tell).await;
         }
         let reference = self.cache().repo(repo).reference(revision);
         let text = disk::read(&reference, REFERENCE_BYTES_MAX).unwrap_or_default();
@@ -132,7 +148,7 @@ impl Models {
         &self,
         (repo, commit): (&RepoId, &Commit),
         folder: Option<PathBuf>,
-        offline: bool,
+        (offline, tell): (bool, Tell<'_>),
     ) -> Result<Vec<Entry>, Error> {
         let in_cache = self.cache().repo(repo);
         let kept = [in_cache.listing(commit), in_cache.tree(commit)];
@@ -152,7 +168,7 @@ impl Models {
             let message = "the list of its files is not here, and nobody may be asked";
             return Err(Error::new(ErrorKind::Offline, message));
         }
-        self.inner.hub.files(repo, commit).await
+        self.inner.hub.files_telling(repo, commit, tell).await
     }
 
     /// Notes for the hub's own libraries that a commit does not have a file.

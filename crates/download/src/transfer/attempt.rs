@@ -60,7 +60,7 @@ impl<E: Into<Error>> From<E> for Missed {
 pub(super) struct Attempt<'a> {
     pub(super) inner: &'a Inner,
     pub(super) job: &'a Job,
-    asker: &'a Asker,
+    asker: &'a Asker<'a>,
     pub(super) tell: Tell<'a>,
     /// The file's share of the rate.
     pub(super) limiter: Option<Limiter>,
@@ -79,7 +79,12 @@ struct Manner {
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn new(inner: &'a Inner, job: &'a Job, asker: &'a Asker, tell: Tell<'a>) -> Self {
+    pub(super) fn new(
+        inner: &'a Inner,
+        job: &'a Job,
+        asker: &'a Asker<'a>,
+        tell: Tell<'a>,
+    ) -> Self {
         let limiter = inner.options.limiter.as_ref();
         // A plain share is refused only below sixteen others: then the file is charged to the whole.
         let limiter =
@@ -143,6 +148,7 @@ impl<'a> Attempt<'a> {
         error: Error,
     ) -> Result<(), Error> {
         let Some(wait) = backoff.next(seam::chance(), wish) else { return Err(error) };
+        let wait = wait.max(self.asker.site().left_alone());
         self.inner.counters.retries.add(1);
         (self.tell)(Event::Retry { attempt: backoff.attempts(), wait, reason: told(&error) });
         tokio::time::sleep(wait).await;

@@ -108,7 +108,7 @@ impl Received {
 /// Receives one file.
 pub(super) struct Receiver<'a> {
     attempt: &'a Attempt<'a>,
-    asker: &'a Asker,
+    asker: &'a Asker<'a>,
     options: &'a FetchOptions,
     tell: Tell<'a>,
     journal: Arc<Journal>,
@@ -177,7 +177,7 @@ impl News {
 impl<'a> Receiver<'a> {
     pub(super) fn new(
         attempt: &'a Attempt<'a>,
-        asker: &'a Asker,
+        asker: &'a Asker<'a>,
         tell: Tell<'a>,
         journal: Arc<Journal>,
     ) -> Self {

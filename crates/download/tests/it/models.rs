@@ -1,10 +1,11 @@
 //! Models from a hub: what it costs, what is here afterwards, and what is refused.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use download::{
-    Commit, ErrorKind, Glob, How, ModelEvent, ModelLine, ModelLineOptions, ModelSource, ModelSpec,
-    Priority, Refusal, Selection,
+    Commit, ErrorKind, Event, Glob, How, ModelEvent, ModelLine, ModelLineOptions, ModelSource,
+    ModelSpec, Models, Priority, Refusal, Selection,
 };
 use futures::StreamExt;
 use testkit::{HubFile, HubOptions, HubRateLimit, HubRepo};
@@ -152,16 +153,62 @@ fn refusals_say_what_to_do() {
 }
 
 #[test]
-fn a_rate_limit_is_waited_for() {
+fn a_rate_limit_is_waited_for_as_told_and_not_overstepped() {
     let window = Duration::from_secs(2);
     let rate_limit = Some(HubRateLimit { quota: 4, window });
     let repos = vec![repo("org/a", 1)];
     let shelf = Shelf::with(HubOptions { repos, rate_limit, ..HubOptions::default() });
+    let spec = ModelSpec::new("org/a".parse().unwrap(), "main".parse().unwrap());
     let start = Instant::now();
-    shelf.ensure("org/a").unwrap();
+    let events = shelf.events(&spec);
     assert!(Duration::from_secs(1) < start.elapsed(), "{:?}", start.elapsed());
-    let refused = shelf.hub.origin().stats().by_status.get(&429).copied().unwrap_or(0);
-    assert!(refused <= 3, "{refused} requests above the quota");
+    assert_eq!(None, shelf.hub.origin().stats().by_status.get(&429));
+    let is_held = |event: &ModelEvent| {
+        matches!(event, ModelEvent::Transfer { event: Event::Held { wait }, .. }
+            if *wait <= window + Duration::from_secs(1))
+    };
+    assert!(events.iter().any(is_held), "{events:?}");
+}
+
+/// Others may have used up what is left. The pause of our own is none of the hub's.
+#[test]
+fn after_a_refusal_the_wait_is_told_that_follows() {
+    let rate_limit = Some(HubRateLimit { quota: 1, window: Duration::from_secs(60) });
+    let repos = vec![repo("org/a", 1)];
+    let shelf = Shelf::with(HubOptions { repos, rate_limit, ..HubOptions::default() });
+    shelf.ensure("org/none").unwrap_err();
+    let (send, receive) = futures::channel::oneshot::channel();
+    let send = Mutex::new(Some(send));
+    let tell = move |event| {
+        let _ = send.lock().unwrap().take().map(|send| send.send(event));
+    };
+    let spec = "org/a".parse().unwrap();
+    let first = shelf.run(async move |models: Models| {
+        tokio::select! {
+            event = receive => event.unwrap(),
+            _ = models.ensure(&spec, tell) => panic!("there is no quota left"),
+        }
+    });
+    let ModelEvent::Delay(Event::Retry { wait, .. }) = first else { panic!("{first:?}") };
+    assert!(Duration::from_secs(50) < wait, "{wait:?}");
+}
+
+/// Also what is asked before any file is known.
+#[test]
+fn what_delays_the_questions_about_a_model_is_told() {
+    let shelf = Shelf::new(vec![repo("org/a", 1)]);
+    let faults = ["retry-after=1@*revision*#1", "status=503@*tree*#1"];
+    shelf.hub.origin().update(|settings| {
+        settings.faults = faults.map(|rule| rule.parse().unwrap()).to_vec();
+    });
+    let events = shelf.events(&ModelSpec::new("org/a".parse().unwrap(), "main".parse().unwrap()));
+    let mut waits = events.iter().filter_map(|event| match event {
+        ModelEvent::Delay(Event::Retry { wait, reason, .. }) => Some((*wait, reason.clone())),
+        _ => None,
+    });
+    let (wait, reason) = waits.next().unwrap();
+    assert!(Duration::from_secs(1) == wait && reason.contains("429"), "{wait:?}: {reason}");
+    assert!(waits.next().unwrap().1.contains("503"));
 }
 
 #[test]
@@ -325,7 +372,7 @@ fn the_same_bytes_are_fetched_once_for_all_models() {
 fn tasks_that_want_the_same_bytes_share_one_transfer() {
     let names = ["org/a", "org/b", "org/c", "org/d"];
     let shelf = Shelf::new(names.iter().map(|name| repo(name, 7)).collect());
-    shelf.run(async |models: download::Models| {
+    shelf.run(async |models: Models| {
         let asked = (0..12).map(|k| {
             let (models, spec) = (models.clone(), names[k % 4].parse::<ModelSpec>().unwrap());
             async move { models.ensure(&spec, |_| {}).await.unwrap() }
@@ -425,7 +472,7 @@ fn a_line_of_models_keeps_its_cap_and_shares_what_is_the_same() {
     let names: Vec<_> = (0..8).map(|k| format!("org/m{k}")).collect();
     let shelf =
         Shelf::new(names.iter().enumerate().map(|(k, name)| repo(name, k as u64)).collect());
-    shelf.run(async |models: download::Models| {
+    shelf.run(async |models: Models| {
         let line = ModelLine::new(
             models,
             ModelLineOptions { models_max: 2, ..ModelLineOptions::default() },
@@ -460,7 +507,7 @@ fn a_line_of_models_keeps_its_cap_and_shares_what_is_the_same() {
 #[test]
 fn a_model_whose_turn_does_not_come_is_given_up() {
     let shelf = Shelf::new(vec![repo("org/a", 1)]);
-    shelf.run(async |models: download::Models| {
+    shelf.run(async |models: Models| {
         let queue_timeout = Some(Duration::from_millis(20));
         let options =
             ModelLineOptions { models_max: 0, queue_timeout, ..ModelLineOptions::default() };

@@ -71,6 +71,7 @@ impl Report {
     pub(crate) fn event(&self, k: usize, event: ModelEvent) {
         let mut state = self.lock();
         match event {
+            ModelEvent::Delay(event) => self.voice.delay(&state.models[k].name, &event),
             ModelEvent::Plan { .. } => self.planned(&mut state, k, &event),
             ModelEvent::Transfer { path, event } => self.moved(&mut state, k, path, &event),
             ModelEvent::File { path, fetched } => self.arrived(&mut state, k, &path, &fetched),

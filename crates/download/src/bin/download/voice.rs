@@ -93,6 +93,13 @@ impl Voice {
             Event::Waiting => {
                 self.say(&format!("{path}: another process fetches it, waiting for that"));
             }
+            Event::Held { wait } => {
+                let wait_ms = wait.as_millis() as u64;
+                let reason = "its server wants to be left alone";
+                self.print(&json!({ "event": "retry", "path": path, "attempt": 0,
+                    "wait_ms": wait_ms, "reason": reason }));
+                self.say(&format!("{path} waits {wait_ms} ms: {reason}"));
+            }
             _ => {}
         }
     }
