@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .fetch(&job, |event| match event {
             Event::Plan { bytes, fetch_bytes } => println!("{fetch_bytes} of {bytes} B to fetch"),
             Event::Retry { wait, reason, .. } => println!("again in {wait:.0?}: {reason}"),
-            Event::Restart { reason } => println!("from the beginning: {reason}"),
+            Event::Restart { reason, .. } => println!("from the beginning: {reason}"),
             _ => {}
         })
         .await?;

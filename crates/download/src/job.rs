@@ -169,6 +169,8 @@ pub enum Event {
     },
     /// The file is begun anew.
     Restart {
+        /// How often it was by now, from 1.
+        attempt: u32,
         /// Why.
         reason: String,
     },

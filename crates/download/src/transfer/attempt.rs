@@ -136,7 +136,8 @@ impl<'a> Attempt<'a> {
             return Err(error);
         }
         *restarts += 1;
-        (self.tell)(Event::Restart { reason: told(&error) });
+        self.inner.counters.retries.add(1);
+        (self.tell)(Event::Restart { attempt: *restarts, reason: told(&error) });
         Ok(())
     }
 

@@ -71,6 +71,19 @@ fn events_tell_plan_progress_file_and_end() {
     assert_eq!(1, end["retries"].as_u64().unwrap());
 }
 
+#[test]
+fn each_beginning_anew_is_a_retry_with_its_number() {
+    let world = World::new(&["flip:at=5"]);
+    let sha256 = world.blob.digests().sha256.clone();
+    let mut command = download();
+    command.args([&url(&world), "--json", "--sha256", &sha256, "-o"]).arg(world.target());
+    let events = events(&command.output().unwrap());
+    let attempts: Vec<_> =
+        of(&events, "retry").iter().map(|retry| retry["attempt"].clone()).collect();
+    assert_eq!(vec![1, 2], attempts);
+    assert_eq!(2, events.last().unwrap()["retries"].as_u64().unwrap());
+}
+
 #[track_caller]
 fn check_exit(faults: &[&str], arguments: &[&str], expected: i32) {
     let world = World::new(faults);

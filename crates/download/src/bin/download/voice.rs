@@ -85,9 +85,11 @@ impl Voice {
                     "wait_ms": wait_ms, "reason": reason }));
                 self.say(&format!("retry {attempt} of {path} in {wait_ms} ms: {reason}"));
             }
-            Event::Restart { reason } => {
-                self.print(&json!({ "event": "retry", "path": path, "attempt": 1, "wait_ms": 0,
-                    "reason": format!("begun anew: {reason}") }));
+            Event::Restart { attempt, reason } => {
+                self.print(
+                    &json!({ "event": "retry", "path": path, "attempt": attempt, "wait_ms": 0,
+                    "reason": format!("begun anew: {reason}") }),
+                );
                 self.say(&format!("{path} is begun anew: {reason}"));
             }
             Event::Waiting => {

@@ -362,6 +362,7 @@ impl Receiver<'_> {
         let Some(wait) = wait else {
             return Err(if anew { Stopped::Changed(error) } else { Stopped::Failed(error) });
         };
+        let wait = wait.max(self.site.left_alone());
         self.attempt.inner.counters.retries.add(1);
         (self.tell)(Event::Retry { attempt: backoff.attempts(), wait, reason: told(&error) });
         tokio::time::sleep(wait).await;
