@@ -28,8 +28,8 @@ use crate::site::{Site, Sites};
 use crate::traffic::Counters;
 use crate::validator::{Changed, Validator};
 
-/// What servers are told about us.
-pub(crate) const USER_AGENT: &str = concat!("download/", env!("CARGO_PKG_VERSION"));
+/// What servers are told about us, unless the user tells them something else.
+const USER_AGENT: &str = concat!("download/", env!("CARGO_PKG_VERSION"));
 
 /// An answer that takes longer comes from so far that the next connections should be under way meanwhile.
 const FAR: Duration = Duration::from_millis(25);
@@ -225,7 +225,7 @@ impl<'a> Asker<'a> {
         if route.keeps_credentials() {
             headers.clone_from(&self.headers);
         }
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        introduce(headers);
         // Ranges of an encoded body would be ranges of something else.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(range) = range {
@@ -238,6 +238,11 @@ impl<'a> Asker<'a> {
         }
         Ok(request)
     }
+}
+
+/// Says who asks, unless the user has said so.
+pub(crate) fn introduce(headers: &mut HeaderMap) {
+    headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
 }
 
 fn value(text: &str) -> Result<HeaderValue, Error> {
@@ -324,8 +329,33 @@ mod tests {
     use std::io;
 
     use pool::GetError;
+    use pool::http::ClientOptions;
 
     use super::*;
+    use crate::history::History;
+
+    #[tokio::test]
+    async fn a_user_may_say_who_asks_but_not_for_what_encoding() {
+        let url: Url = "http://localhost/a".parse().unwrap();
+        let given = [(header::USER_AGENT, "me"), (header::ACCEPT_ENCODING, "gzip")];
+        let given = given.map(|(name, value)| (name, HeaderValue::from_static(value)));
+        for (given, expected) in
+            [(HeaderMap::from_iter(given), "me"), (HeaderMap::new(), USER_AGENT)]
+        {
+            let known = (Arc::new(Sites::new(1, &History::default())), Arc::default());
+            let client = Client::new(ClientOptions::default());
+            let asker = Asker::new(client, (url.clone(), given), known, &|_| {});
+            let request = asker.request(&Route::new(url.clone()), None, &Validator::default());
+            let headers = request.unwrap().into_parts().0.headers;
+            assert_eq!(
+                (expected, "identity"),
+                (
+                    headers[header::USER_AGENT].to_str().unwrap(),
+                    headers[header::ACCEPT_ENCODING].to_str().unwrap()
+                )
+            );
+        }
+    }
 
     #[test]
     fn who_cannot_show_who_they_are_are_not_asked_again() {

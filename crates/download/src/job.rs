@@ -27,7 +27,8 @@ pub struct Job {
     pub digest: Option<Digest>,
     /// How long it must be, if that is known: a server that sends more is cut off there.
     pub bytes: Option<u64>,
-    /// Sent to the origin of `url` and to nobody else.
+    /// Sent to the origin of `url` and to nobody else. Those of ranges and encodings are ours: what is given of
+    /// them is replaced.
     pub headers: HeaderMap,
     /// Its class among the files that wait for their turn; 0 comes first.
     pub class: u8,

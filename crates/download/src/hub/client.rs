@@ -15,7 +15,7 @@ use url::Url;
 use super::id::{Commit, RepoId, Revision};
 use super::token::{Token, TokenScope};
 use super::tree::{self, Entry};
-use crate::ask::{self, Failure, USER_AGENT};
+use crate::ask::{self, Failure};
 use crate::error::{Error, ErrorKind, told};
 use crate::job::{Event, Tell};
 use crate::redirect::{Route, origin};
@@ -274,7 +274,7 @@ impl Hub {
         if route.keeps_credentials() {
             *headers = self.headers(url);
         }
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        ask::introduce(headers);
         let encoding = if self.inner.options.compression { "gzip" } else { "identity" };
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(encoding));
         let site = inner.sites.of(&origin(url));

@@ -150,6 +150,20 @@ pub(crate) fn check_replaceable(path: &Path) -> Result<(), String> {
     }
 }
 
+/// What guards ranges, forbids compression and frames a request is ours to say.
+const OURS: [headers::HeaderName; 10] = [
+    headers::RANGE,
+    headers::IF_RANGE,
+    headers::IF_MATCH,
+    headers::IF_NONE_MATCH,
+    headers::IF_MODIFIED_SINCE,
+    headers::IF_UNMODIFIED_SINCE,
+    headers::ACCEPT_ENCODING,
+    headers::CONNECTION,
+    headers::CONTENT_LENGTH,
+    headers::TRANSFER_ENCODING,
+];
+
 /// Reads headers. Errors do not repeat their values: those may be secrets.
 pub(crate) fn read_headers(given: &[String]) -> Result<headers::HeaderMap, String> {
     let mut lines = Vec::new();
@@ -171,6 +185,9 @@ pub(crate) fn read_headers(given: &[String]) -> Result<headers::HeaderMap, Strin
         let (name, value) = line.split_once(':').ok_or_else(|| wrong("write NAME: VALUE"))?;
         let name = headers::HeaderName::from_bytes(name.trim().as_bytes());
         let name = name.map_err(|_| wrong("its name holds what names cannot"))?;
+        if OURS.contains(&name) {
+            return Err(format!("header {}: `{name}` is set by us: leave it out", k + 1));
+        }
         let mut value = headers::HeaderValue::from_str(value.trim())
             .map_err(|_| wrong("its value holds what values cannot"))?;
         value.set_sensitive(true);
@@ -207,6 +224,8 @@ mod tests {
         assert!(!error.contains("secret") && error.contains("--header"), "{error}");
         let error = read_headers(&["Authorization Bearer secret".to_owned()]).unwrap_err();
         assert!(!error.contains("secret"), "{error}");
+        let error = read_headers(&["If-Range: secret".to_owned()]).unwrap_err();
+        assert!(!error.contains("secret") && error.contains("if-range"), "{error}");
         let error = read_headers(&["X: sec\nret".to_owned()]).unwrap_err();
         assert!(!error.contains("sec"), "{error}");
         assert!(parse_url("ftp://x/a").is_err() && parse_url("x").is_err());
