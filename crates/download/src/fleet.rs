@@ -51,7 +51,8 @@ impl Downloader {
     ) -> Vec<Result<Fetched, Error>> {
         let tell = Arc::new(tell);
         let turn = |(k, job): (usize, Job)| {
-            let (object, key, class) = (job.url.path().to_owned(), origin(&job.url), job.class);
+            let (key, class) = (origin(&job.url), job.class);
+            let object = format!("{key}{}", job.url.path());
             let (this, tell) = (self.clone(), Arc::clone(&tell));
             let work = async move { this.fetch(&job, |event| tell(k, event)).await };
             Turn { class, key, object, work: work.boxed() }

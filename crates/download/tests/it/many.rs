@@ -52,6 +52,23 @@ fn small_files_come_together_and_critical_ones_first() {
 }
 
 #[test]
+fn a_file_whose_turn_does_not_come_is_told_by_its_address() {
+    let world = World::new(&["hang"]);
+    let first = world.job(false);
+    let url = first.url.join("/next?signature=hush").unwrap();
+    let next =
+        Job { url: url.clone(), target: first.target.with_file_name("next"), ..first.clone() };
+    let (timeout, queue_timeout) = (Some(Duration::from_millis(300)), Duration::from_millis(20));
+    let options = FetchOptions { files_max: 1, timeout, queue_timeout, ..options() };
+    let results = block_on(async {
+        let downloader = Downloader::new(Client::new(client_options()), options);
+        downloader.fetch_all(vec![first, next], |_, _| (), |_, _| ()).await
+    });
+    let error = results[1].as_ref().unwrap_err();
+    assert_eq!(format!("http://{}/next", world.origin.address()), error.object());
+}
+
+#[test]
 fn who_asks_for_the_same_file_waits_for_the_one_who_fetches_it() {
     for with_digest in [true, false] {
         let world = World::new(&[]);
