@@ -312,9 +312,14 @@ pub(crate) fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {
         return Failure::Fatal(refusal.into());
     }
     let error = |kind| Error::new(kind, format!("the server answered {status}"));
+    let fatal = |kind, advice| {
+        Failure::Fatal(Error::new(kind, format!("the server answered {status}: {advice}")))
+    };
     match status.as_u16() {
-        404 | 410 => Failure::Fatal(error(ErrorKind::NotFound)),
-        401 | 403 | 407 | 451 => Failure::Fatal(error(ErrorKind::NotAllowed)),
+        404 | 410 => fatal(ErrorKind::NotFound, "check the address"),
+        401 | 403 | 407 | 451 => {
+            fatal(ErrorKind::NotAllowed, "check the address, and give credentials if it needs some")
+        }
         408 | 425 | 429 | 500..=599 => {
             let wish = text(headers, header::RETRY_AFTER);
             let wish = wish.and_then(|wish| retry_after(wish, seam::date()));

@@ -140,6 +140,14 @@ fn each_file_that_cannot_be_had_is_told() {
     assert_eq!(["\"not_found\"", "\"unauthorized\""], *kinds);
 }
 
+/// What would help with another refusal of the same kind only misleads.
+#[test]
+fn a_refused_pickle_is_told_with_what_allows_it_alone() {
+    let shelf = Shelf::new(vec![repo("org/a", 1).with(HubFile::text("code.pkl", "x"))]);
+    let output = check_exit(&shelf, 4, &["model", "org/a", "--include", "*.pkl"]);
+    assert!(text(&output.stderr).trim_end().ends_with("give --allow-pickle"), "{output:?}");
+}
+
 #[test]
 fn a_dry_run_changes_nothing() {
     let shelf = Shelf::new(vec![repo("org/a", 1)]);
@@ -260,10 +268,14 @@ fn every_command_has_help_with_examples() {
 #[test]
 fn processes_that_want_the_same_model_fetch_it_once() {
     let shelf = Shelf::new(vec![repo("org/a", 1)]);
-    let mut children: Vec<_> =
-        (0..6).map(|_| download(&shelf, &["model", "org/a"]).spawn().unwrap()).collect();
-    for child in &mut children {
-        assert!(child.wait().unwrap().success());
+    let run = |_| {
+        let mut command = download(&shelf, &["model", "org/a"]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    for child in (0..6).map(run).collect::<Vec<_>>() {
+        let output = child.wait_with_output().unwrap();
+        let told = text(&output.stderr);
+        assert!(output.status.success() && told.matches("another process").count() <= 1, "{told}");
     }
     // The one that fetches may give slow parts to a second connection; another would ask for more files.
     assert_eq!(3, shelf.resolves());

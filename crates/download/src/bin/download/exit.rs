@@ -55,21 +55,17 @@ pub(crate) fn name(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// What to do about a failure.
-pub(crate) fn advice(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::NotFound => "check what was asked for",
-        ErrorKind::NotAllowed => {
-            "check the address, and give credentials with --header or --token-file"
-        }
+/// What to do about a failure, where that does not say so itself.
+pub(crate) fn advice(kind: ErrorKind) -> Option<&'static str> {
+    Some(match kind {
         ErrorKind::Gated => "give the token with --token-file or HF_TOKEN",
         ErrorKind::Offline => "run it once without --offline",
         ErrorKind::Integrity => "nothing was published; check the digest, or ask whoever serves it",
         ErrorKind::Disk => "make room or choose another folder; run again, it goes on where it was",
         ErrorKind::Untrusted => "check the address, or name who vouches for it with --ca-file",
         ErrorKind::Network => "run again, it goes on where it was",
-        _ => "see above",
-    }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

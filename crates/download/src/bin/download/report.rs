@@ -109,7 +109,7 @@ impl Report {
             let name = &model.name;
             let skipped = match skipped_files {
                 0 => String::new(),
-                n => format!("; {n} in other forms left out"),
+                n => format!("; {n} left out, as other forms of the weights or as code"),
             };
             self.voice.say(&format!(
                 "{name}: {files} files of {all:.1} MB, {fetch_files} of {fetch:.1} MB to fetch{skipped}"

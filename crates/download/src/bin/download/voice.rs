@@ -1,6 +1,7 @@
 //! How a run is told: results on stdout, the rest on stderr.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use download::{Error, ErrorKind, Event, Fetched, How, Traffic, Verified, told};
@@ -14,6 +15,8 @@ pub(crate) struct Voice {
     json: bool,
     bars: Option<MultiProgress>,
     start: Instant,
+    /// That another process fetches the same was said.
+    has_told_of_others: AtomicBool,
 }
 
 impl Voice {
@@ -21,7 +24,7 @@ impl Voice {
         let bars = std::io::stderr()
             .is_terminal()
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
-        Self { json, bars, start: Instant::now() }
+        Self { json, bars, start: Instant::now(), has_told_of_others: AtomicBool::new(false) }
     }
 
     pub(crate) fn has_bars(&self) -> bool {
@@ -92,7 +95,8 @@ impl Voice {
                 );
                 self.say(&format!("{path} is begun anew: {reason}"));
             }
-            Event::Waiting => {
+            // Once: of a model of ten thousand files another process has each.
+            Event::Waiting if !self.has_told_of_others.swap(true, Ordering::Relaxed) => {
                 self.say(&format!("{path}: another process fetches it, waiting for that"));
             }
             Event::Held { wait } => {
@@ -109,7 +113,8 @@ impl Voice {
     /// What a run, or a model of it, failed by, and what to do about it.
     pub(crate) fn failure(&self, error: &Error, path: &str) {
         let (kind, message) = (error.kind(), told(error));
-        self.say(&format!("error: {message}; {}", exit::advice(kind)));
+        let advice = exit::advice(kind).map(|advice| format!("; {advice}")).unwrap_or_default();
+        self.say(&format!("error: {message}{advice}"));
         self.print(&error_event(kind, (error.object(), path), &message));
     }
 
