@@ -87,7 +87,7 @@ impl World {
             let path = self.folder.path().join(blob.name());
             let len_bytes = std::fs::metadata(path).map(|metadata| metadata.len()).ok();
             result.as_ref().is_ok_and(|fetched| {
-                fetched.digest.to_string() == blob.digests().sha256
+                fetched.digest.is_some_and(|digest| digest.to_string() == blob.digests().sha256)
                     && len_bytes == Some(blob.size())
             })
         };

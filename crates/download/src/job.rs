@@ -133,8 +133,9 @@ pub struct Fetched {
     pub fetched_bytes: u64,
     /// How many of those came twice because a slow part was asked for a second time.
     pub hedged_bytes: u64,
-    /// Its digest, computed while it came.
-    pub digest: Digest,
+    /// Its digest, computed while it came; `None` for a file that was here already and for which none is
+    /// known.
+    pub digest: Option<Digest>,
     /// What it was held against.
     pub verified: Verified,
     /// How it came to be here.

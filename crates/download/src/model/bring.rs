@@ -219,7 +219,7 @@ fn header_fault(target: &Path) -> Option<String> {
 }
 
 fn found(file: &WantedFile, digest: Digest, how: How) -> Fetched {
-    let (bytes, verified) = (file.bytes, Verified::Digest);
+    let (bytes, digest, verified) = (file.bytes, Some(digest), Verified::Digest);
     Fetched { bytes, fetched_bytes: 0, hedged_bytes: 0, digest, verified, how }
 }
 

@@ -19,11 +19,10 @@ use super::select::sum;
 use super::spec::{ModelSource, ModelSpec};
 use super::usage;
 use super::verify::{self, FolderOrigin};
-use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
 use crate::fleet::{Turn, in_turn};
 use crate::hub::{Entry, Hub};
-use crate::job::Fetched;
+use crate::job::{Fetched, How, Verified};
 use crate::seam::disk;
 
 /// A revision's file holds a commit.
@@ -311,13 +310,8 @@ impl Models {
 }
 
 fn unchanged(file: &super::WantedFile) -> Fetched {
-    let digest = file.digest.unwrap_or(Digest::Sha256([0; 32]));
-    let verified = if file.digest.is_some() {
-        crate::job::Verified::Digest
-    } else {
-        crate::job::Verified::Length
-    };
-    let how = crate::job::How::Unchanged;
+    let verified = if file.digest.is_some() { Verified::Digest } else { Verified::Length };
+    let (digest, how) = (file.digest, How::Unchanged);
     Fetched { bytes: file.bytes, fetched_bytes: 0, hedged_bytes: 0, digest, verified, how }
 }
 

@@ -176,7 +176,7 @@ impl<'a> Attempt<'a> {
     pub(super) fn fetched(&self, received: &Received, how: How) -> Fetched {
         let &Received { bytes, digest, fetched_bytes, hedged_bytes } = received;
         let verified = if self.job.digest.is_some() { Verified::Digest } else { Verified::Length };
-        Fetched { bytes, fetched_bytes, hedged_bytes, digest, verified, how }
+        Fetched { bytes, fetched_bytes, hedged_bytes, digest: Some(digest), verified, how }
     }
 
     async fn once(&self, manner: Manner) -> Result<Fetched, Missed> {

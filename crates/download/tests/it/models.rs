@@ -459,6 +459,8 @@ fn files_of_a_web_server_come_into_a_folder() {
     let here = shelf.ensure_spec(&spec).unwrap();
     assert_eq!("{}", std::fs::read_to_string(here.path.join("tokenizer.json")).unwrap());
     shelf.reset();
+    let is_unread = |event: &&ModelEvent| matches!(event, ModelEvent::File { fetched, .. } if fetched.digest.is_none());
+    assert_eq!(2, shelf.events(&spec).iter().filter(is_unread).count(), "no digest is made up");
     assert_eq!(2, shelf.ensure_spec(&spec).unwrap().unchanged);
     assert_eq!(0, shelf.requests());
     let url: download::Url = format!("{}/some/folder/?key=hush", shelf.hub.url()).parse().unwrap();

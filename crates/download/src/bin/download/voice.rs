@@ -167,13 +167,13 @@ pub(crate) fn file_event(path: &str, fetched: &Fetched) -> Value {
         _ => "fetched",
     };
     let verified = match (fetched.verified, fetched.digest) {
-        (Verified::Digest, download::Digest::Sha256(_)) => "sha256",
+        (Verified::Digest, Some(download::Digest::Sha256(_))) => "sha256",
         (Verified::Digest, _) => "git-sha1",
         _ => "length",
     };
     json!({ "event": "file", "path": path, "bytes": fetched.bytes,
         "fetched_bytes": fetched.fetched_bytes, "hedged_bytes": fetched.hedged_bytes,
-        "digest": format!("{:?}", fetched.digest), "verified": verified, "how": how })
+        "digest": fetched.digest.map(|digest| format!("{digest:?}")), "verified": verified, "how": how })
 }
 
 /// A line on stdout. A reader that has gone is no reason to stop.
