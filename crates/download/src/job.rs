@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::header::HeaderMap;
-use limiter::Limiter;
+use limiter::{Limiter, Share};
 use memory::Budget;
 use url::Url;
 
@@ -32,14 +32,18 @@ pub struct Job {
     pub headers: HeaderMap,
     /// Its class among the files that wait for their turn; 0 comes first.
     pub class: u8,
+    /// Holds its rate, in place of [`FetchOptions::limiter`]; a [child](Limiter::child) of that stays below
+    /// both.
+    pub limiter: Option<Limiter>,
 }
 
 impl Job {
-    /// A job of class 0 without a digest and headers.
+    /// A job of class 0 without a digest, headers and a limiter of its own.
     #[must_use]
     pub fn new(url: Url, target: impl Into<PathBuf>) -> Self {
         let headers = HeaderMap::new();
-        Self { url, target: target.into(), digest: None, bytes: None, headers, class: 0 }
+        let (digest, bytes, limiter) = (None, None, None);
+        Self { url, target: target.into(), digest, bytes, headers, class: 0, limiter }
     }
 }
 
@@ -68,7 +72,8 @@ pub struct FetchOptions {
     pub durable_bytes: u64,
     /// Refuses to publish a file of which no digest is known.
     pub require_digest: bool,
-    /// Holds the rate of all; each file has a share below it.
+    /// Holds the rate of all; each model has a share below it, and each file below that. Shares are equal, and
+    /// what one leaves is lent.
     pub limiter: Option<Limiter>,
     /// Holds the memory of all: frames on their way to the hash, and small files before they are written. Below
     /// 1.5 MiB it suffices for small files alone, of which each must fit in it. A file for which there is none
@@ -96,6 +101,15 @@ impl Default for FetchOptions {
             memory: Budget::new(MEMORY_BYTES),
             history: History::default(),
         }
+    }
+}
+
+impl FetchOptions {
+    /// A share of this limiter, or of the one for all.
+    pub(crate) fn share(&self, own: Option<&Limiter>) -> Option<Limiter> {
+        let whole = own.or(self.limiter.as_ref())?;
+        // A plain share is refused only below sixteen others: then all is charged to the whole.
+        Some(whole.child(Share::default()).unwrap_or_else(|_| whole.clone()))
     }
 }
 

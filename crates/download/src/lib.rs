@@ -20,7 +20,8 @@
 //! is here.
 //!
 //! **Files.** [`Downloader`] fetches one file, or many in turn. [`FetchOptions`] are its limits:
-//! connections, files, memory, rate, patience. Its decisions are pure, read no clock and open nothing,
+//! connections, files, memory, rate, patience; a [`Job`], and what [`Models::limited`] returns, may have a rate
+//! of its own. Its decisions are pure, read no clock and open nothing,
 //! and can be used alone: [`Parts`] says what to fetch next, [`Ledger`] what is here, [`ContentRange`]
 //! whether an answer is the one asked for, [`Validator`] whether it is still the same object, [`Route`]
 //! how far to follow redirects, [`Backoff`] when to try again, [`Quota`] what a server has left for us.

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use limiter::Limiter;
+
 use super::blob_lock;
 use super::check::{self, Place};
 use super::ensure::Inner;
@@ -25,6 +27,8 @@ pub(crate) struct Visit {
     pub(crate) source: ModelSource,
     pub(crate) place: Place,
     pub(crate) records: Arc<Records>,
+    /// The model's share of the rate.
+    pub(crate) limiter: Option<Limiter>,
     pub(crate) tell: TellModel,
 }
 
@@ -185,8 +189,8 @@ impl Visit {
         }
         let is_told = 0 < file.bytes || matches!(self.source, ModelSource::Hub { .. });
         let bytes = is_told.then_some(file.bytes);
-        let job =
-            Job { digest: file.digest, bytes, headers, class: file.class, ..Job::new(url, target) };
+        let (digest, class, limiter) = (file.digest, file.class, self.limiter.clone());
+        let job = Job { digest, bytes, headers, class, limiter, ..Job::new(url, target) };
         self.inner.hub.downloader().fetch(&job, |event| self.told(file, event)).await
     }
 

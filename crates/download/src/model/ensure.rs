@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use limiter::Limiter;
 use parking_lot::Mutex;
 
 use super::bring::{Piece, Visit, disk_error, pieces};
@@ -54,6 +55,7 @@ pub struct ModelsOptions {
 #[derive(Clone, Debug)]
 pub struct Models {
     pub(crate) inner: Arc<Inner>,
+    limiter: Option<Limiter>,
 }
 
 #[derive(Debug)]
@@ -72,7 +74,15 @@ impl Models {
     pub fn new(hub: Hub, options: ModelsOptions) -> Self {
         let (flights, index) = (Flights::default(), Index::default());
         let inner = Inner { hub, options, flights, index, promised_bytes: Mutex::default() };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), limiter: None }
+    }
+
+    /// Returns a handle to the same, and what it brings is held to this limiter in place of
+    /// [`FetchOptions::limiter`](crate::FetchOptions::limiter); a [child](Limiter::child) of that stays below
+    /// both. Repairs are held to that alone.
+    #[must_use]
+    pub fn limited(&self, limiter: Limiter) -> Self {
+        Self { inner: Arc::clone(&self.inner), limiter: Some(limiter) }
     }
 
     /// Returns the cache.
@@ -247,11 +257,13 @@ impl Models {
         let pieces = pieces(&prepared.place, found.missing);
         let bytes = sum(pieces.iter().map(|piece| piece.file.bytes));
         let promise = Arc::new(self.promise(bytes, &prepared.place)?);
+        let options = &self.inner.hub.downloader().inner.options;
         let visit = Arc::new(Visit {
             inner: Arc::clone(&self.inner),
             source: prepared.spec.source.clone(),
             place: prepared.place.clone(),
             records,
+            limiter: options.share(self.limiter.as_ref()),
             tell: Arc::clone(tell),
         });
         let turn = |piece: Piece| {
@@ -264,7 +276,6 @@ impl Models {
             };
             Turn { class, key: String::new(), object, work: work.boxed() }
         };
-        let options = &self.inner.hub.downloader().inner.options;
         let results = in_turn(options, pieces.into_iter().map(turn), Arc::new(|_, _| {})).await;
         let errors = results.into_iter().filter_map(Result::err).collect();
         let Some((gravest, others)) = Error::gravest(errors) else { return Ok(()) };

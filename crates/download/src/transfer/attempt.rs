@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use limiter::{AdaptivePermit, Limiter, Share};
+use limiter::{AdaptivePermit, Limiter};
 use memory::{FileWriter, Reservation};
 
 use super::Inner;
@@ -85,10 +85,7 @@ impl<'a> Attempt<'a> {
         asker: &'a Asker<'a>,
         tell: Tell<'a>,
     ) -> Self {
-        let limiter = inner.options.limiter.as_ref();
-        // A plain share is refused only below sixteen others: then the file is charged to the whole.
-        let limiter =
-            limiter.map(|all| all.child(Share::default()).unwrap_or_else(|_| all.clone()));
+        let limiter = inner.options.share(job.limiter.as_ref());
         let algorithm = Algorithm::of(job.digest);
         Self { inner, job, asker, tell, limiter, algorithm }
     }

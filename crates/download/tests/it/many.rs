@@ -10,7 +10,7 @@ use pool::http::{Client, ClientOptions};
 use testkit::{Blob, Options, Origin};
 use tokio::time::timeout;
 
-use crate::world::{World, client_options, options};
+use crate::world::{SIZE, World, client_options, fetch, options};
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -49,6 +49,19 @@ fn small_files_come_together_and_critical_ones_first() {
     // The first one was started before the others were there.
     assert!(order[1..11].iter().all(|&k| 50 <= k), "{order:?}");
     assert_eq!(60, folder.path().read_dir().unwrap().count(), "nothing else is left");
+}
+
+#[test]
+fn a_file_may_have_a_limiter_of_its_own() {
+    let world = World::new(&[]);
+    // So slow that what was taken is seen by what is left.
+    let slow = || Limiter::new("1B/s".parse().unwrap(), Burst::new(2 * SIZE).unwrap());
+    let (all, own) = (slow(), slow());
+    let options = FetchOptions { limiter: Some(all.clone()), ..options() };
+    let job = Job { limiter: Some(own.clone()), ..world.job(true) };
+    fetch(&job, &options, |_| {}).unwrap();
+    let has_all = |limiter: &Limiter| limiter.try_acquire(2 * SIZE).is_ok();
+    assert_eq!((true, false), (has_all(&all), has_all(&own)));
 }
 
 #[test]
@@ -91,9 +104,9 @@ fn who_asks_for_the_same_file_waits_for_the_one_who_fetches_it() {
 #[test]
 fn a_file_that_is_here_and_right_is_not_asked_for() {
     let world = World::new(&[]);
-    crate::world::fetch(&world.job(true), &options(), |_| ()).unwrap();
+    fetch(&world.job(true), &options(), |_| ()).unwrap();
     world.origin.reset();
-    let fetched = crate::world::fetch(&world.job(true), &options(), |_| ()).unwrap();
+    let fetched = fetch(&world.job(true), &options(), |_| ()).unwrap();
     assert_eq!((How::Unchanged, 0), (fetched.how, world.origin.stats().requests));
 }
 
@@ -104,7 +117,7 @@ fn a_file_that_is_here_and_wrong_is_fetched() {
     world.blob.fill(0, &mut wrong);
     wrong[100] ^= 1;
     std::fs::write(world.target(), wrong).unwrap();
-    let fetched = crate::world::fetch(&world.job(true), &options(), |_| ()).unwrap();
+    let fetched = fetch(&world.job(true), &options(), |_| ()).unwrap();
     assert_eq!((How::Fetched, Some(true)), (fetched.how, world.is_right()));
 }
 

@@ -8,6 +8,7 @@ use download::{
     ModelSpec, Models, Priority, Refusal, Selection,
 };
 use futures::StreamExt;
+use limiter::{Burst, Limiter};
 use testkit::{HubFile, HubOptions, HubRateLimit, HubRepo};
 
 use crate::shelf::{COMMIT, Shelf, WEIGHTS, WEIGHTS_PATH, everything, repo};
@@ -467,6 +468,21 @@ fn files_of_a_web_server_come_into_a_folder() {
     let source = ModelSource::Web { url, files: vec![entry("none.json", 0)] };
     let error = shelf.ensure_spec(&ModelSpec { source, ..spec }).unwrap_err();
     assert_eq!(format!("{}/some/folder/none.json", shelf.hub.url()), error.object());
+}
+
+#[test]
+fn a_model_may_have_a_limiter_of_its_own() {
+    let shelf = Shelf::new(vec![repo("org/a", 1), repo("org/b", 2)]);
+    // So slow that what was taken is seen by what is left.
+    let own = Limiter::new("1B/s".parse().unwrap(), Burst::new(3 * WEIGHTS).unwrap());
+    shelf.run(async |models: Models| {
+        let (a, b) = ("org/a".parse().unwrap(), "org/b".parse().unwrap());
+        let limited = models.limited(own.clone());
+        let (a, b) = tokio::join!(limited.ensure(&a, |_| {}), models.ensure(&b, |_| {}));
+        assert_eq!(a.unwrap().bytes, b.unwrap().bytes);
+    });
+    assert!(own.try_acquire(2 * WEIGHTS).is_err(), "one model is charged to it");
+    assert!(own.try_acquire(WEIGHTS).is_ok(), "and the other one is not");
 }
 
 #[test]
