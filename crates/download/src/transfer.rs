@@ -99,7 +99,7 @@ impl Downloader {
     /// Fetches a file, checks it and gives it its name; `tell` is called with what happens meanwhile.
     ///
     /// Goes on where an earlier attempt ended, when the object is the same by a strong mark. A file that is
-    /// here already and has the digest is left as it is. Where another process fetches to the same target,
+    /// here already and has the digest is left as it is; without a digest it is fetched anew. Where another process fetches to the same target,
     /// it is waited for as long as it lives.
     ///
     /// # Errors

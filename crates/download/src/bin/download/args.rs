@@ -33,7 +33,8 @@ Examples:
 
 Exit codes: 0 done, 1 other, 3 not found, 4 not allowed, 5 integrity, 6 disk, 7 network, 64 usage,
 130 interrupted, 143 terminated; of several failures the first of 5, 6, 4, 3, 7, 1.
-Run again, the same command goes on where it was.";
+Run again, the same command goes on where it was. A file that is here already is left as it is if its
+SHA-256 is given; of another nobody can tell, and it is fetched anew.";
 
 /// Fetches files: verified, resumable, as fast as the link.
 #[derive(Debug, Parser)]
