@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -22,6 +22,8 @@ use crate::seam::Clock;
 const MODELS_MAX: usize = 4;
 /// Models that may be queued; above it submitting waits.
 const QUEUED_MAX: usize = 10_000;
+/// Slots that are kept before those that nobody waits for are forgotten.
+const SLOTS_MAX: usize = 2 * QUEUED_MAX;
 
 /// How a line is served.
 #[derive(Clone, Debug)]
@@ -42,7 +44,11 @@ impl Default for ModelLineOptions {
 }
 
 /// What became of a model, for all who asked for it.
-type Slot = Arc<OnceLock<Result<Ensured, Arc<Error>>>>;
+type Slot = Arc<Ended>;
+type Ended = OnceLock<Result<Ensured, Arc<Error>>>;
+
+/// The slots of the models in the line, by wish. What is cancelled before its turn leaves its own behind.
+type Slots = Arc<Mutex<HashMap<String, Weak<Ended>>>>;
 
 /// A line of models that are brought one after the other, some at once. Clones are handles to the same.
 ///
@@ -66,7 +72,7 @@ type Slot = Arc<OnceLock<Result<Ensured, Arc<Error>>>>;
 pub struct ModelLine {
     queue: Queue<String>,
     models: Models,
-    slots: Arc<Mutex<HashMap<String, Slot>>>,
+    slots: Slots,
     options: Arc<ModelLineOptions>,
     clock: Clock,
 }
@@ -166,7 +172,7 @@ impl ModelLine {
     ) -> Result<ModelTicket, Error> {
         let (name, key) = (spec.name(), spec.key());
         let recorded = self.options.journal.as_ref().and_then(|journal| journal.unfinished(&key));
-        let slot = Arc::clone(self.slots.lock().entry(key.clone()).or_default());
+        let slot = self.slot(&key);
         let work = self.work(spec, (key.clone(), Arc::clone(&slot)), tell);
         let job = match recorded {
             Some(recorded) => recorded.into_job(work),
@@ -223,6 +229,19 @@ impl ModelLine {
     async fn ended_before(&self, spec: &ModelSpec) -> Option<Ensured> {
         let (_, is_done) = self.options.journal.as_ref()?.ended_times(&spec.key())?;
         if is_done { self.models.find(spec).await } else { None }
+    }
+
+    /// The slot of those who wait for the same, or a new one.
+    fn slot(&self, key: &str) -> Slot {
+        let mut slots = self.slots.lock();
+        if SLOTS_MAX <= slots.len() {
+            slots.retain(|_, slot| 0 < slot.strong_count());
+        }
+        slots.get(key).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let slot = Slot::default();
+            slots.insert(key.to_owned(), Arc::downgrade(&slot));
+            slot
+        })
     }
 
     fn work(
@@ -310,5 +329,31 @@ impl ModelLine {
     /// Dropping the future leaves the line shut down.
     pub async fn shutdown(&self) {
         self.queue.shutdown(Shutdown::Abort).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cache, Downloader, FetchOptions, Hub, HubOptions, ModelsOptions};
+
+    #[tokio::test]
+    async fn what_is_cancelled_before_its_turn_is_forgotten() {
+        let client = pool::http::Client::new(pool::http::ClientOptions::default());
+        let endpoint = "http://localhost".parse().unwrap();
+        let hub =
+            Hub::new(Downloader::new(client, FetchOptions::default()), HubOptions::new(endpoint));
+        let options = ModelsOptions { cache: Cache::new("unused"), offline: true };
+        let options_of = ModelLineOptions { models_max: 0, ..ModelLineOptions::default() };
+        let line = ModelLine::new(Models::new(hub, options), options_of);
+        let submit = async |name: String| {
+            line.submit(name.parse().unwrap(), Priority::Normal, |_| {}).await.unwrap()
+        };
+        let kept = submit("kept".to_owned()).await;
+        for k in 0..=SLOTS_MAX {
+            assert!(line.cancel(submit(format!("m{k}")).await.id()));
+        }
+        assert!(line.slots.lock().len() < SLOTS_MAX);
+        assert!(Arc::ptr_eq(&kept.slot, &submit("kept".to_owned()).await.slot), "it is waited for");
     }
 }
