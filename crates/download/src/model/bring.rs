@@ -118,7 +118,7 @@ impl Visit {
             return Some(found(file, digest, How::Unchanged));
         }
         let from = self.inner.index.find(&self.inner.options.cache, digest, target)?;
-        if disk::stat(target).is_some() || disk::stat(&from)?.bytes != file.bytes {
+        if disk::stat(target).is_some() || disk::stat(&from.path)?.bytes != file.bytes {
             return None;
         }
         let (to, scratch) = (target.to_owned(), self.place.ours());

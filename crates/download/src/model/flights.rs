@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
 use super::layout::{Cache, RepoFolder};
-use super::records::Records;
+use super::records::{Records, Seen};
 use crate::digest::{Algorithm, Digest};
 use crate::local::digest_of;
 use crate::seam::disk;
@@ -40,59 +40,97 @@ impl Flights {
     }
 }
 
-/// Where bytes lie in a cache, by their SHA-256: read once, and added to by this process.
+/// Bytes in the cache.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) path: PathBuf,
+    /// What they were when we verified them, if we did.
+    verified: Option<Seen>,
+}
+
+/// Where bytes lie in a cache, by their SHA-256: read once, with all records, and added to by this process.
 #[derive(Debug, Default)]
-pub(crate) struct Index(Mutex<Option<HashMap<Digest, PathBuf>>>);
+pub(crate) struct Index(Mutex<Option<HashMap<Digest, Known>>>);
 
 impl Index {
     /// Whether the bytes lie somewhere else than at `target`.
-    pub(crate) fn find(&self, cache: &Cache, digest: Digest, target: &Path) -> Option<PathBuf> {
+    pub(crate) fn find(&self, cache: &Cache, digest: Digest, target: &Path) -> Option<Known> {
         if !matches!(digest, Digest::Sha256(_)) {
             return None;
         }
         let mut index = self.0.lock();
         let known = index.get_or_insert_with(|| read(cache)).get(&digest)?;
-        (known != target).then(|| known.clone())
+        (known.path != target).then(|| known.clone())
     }
 
+    /// Adds bytes that were verified just now.
     pub(crate) fn add(&self, digest: Digest, path: PathBuf) {
         if let (Digest::Sha256(_), Some(known)) = (digest, self.0.lock().as_mut()) {
-            known.insert(digest, path);
+            let verified = disk::stat(&path).as_ref().map(Seen::of);
+            known.insert(digest, Known { path, verified });
         }
     }
 }
 
-fn read(cache: &Cache) -> HashMap<Digest, PathBuf> {
+fn read(cache: &Cache) -> HashMap<Digest, Known> {
     let mut known = HashMap::new();
     for name in disk::names(cache.root()) {
         let Some(name) = name.to_str().filter(|name| name.starts_with("models--")) else {
             continue;
         };
-        let blobs = RepoFolder::named(cache.root(), name).blobs();
+        let repo = RepoFolder::named(cache.root(), name);
+        let (blobs, records) = (repo.blobs(), Records::load(&repo.ours()));
         for blob in disk::names(&blobs) {
             let digest = blob.to_str().and_then(|blob| Digest::sha256(blob).ok());
             if let Some(digest) = digest {
-                known.insert(digest, blobs.join(blob));
+                let verified = records.seen(&digest.to_string());
+                known.insert(digest, Known { path: blobs.join(blob), verified });
             }
         }
     }
     known
 }
 
-/// Gives the bytes at `from` a second name, if they are right. Blocks as long as reading takes, where
+/// Gives bytes a second name, if they are right. Blocks as long as reading takes, where
 /// nobody has verified them yet.
-pub(crate) fn adopt(from: &Path, to: &Path, digest: Digest, scratch: &Path) -> bool {
+pub(crate) fn adopt(known: &Known, to: &Path, digest: Digest, scratch: &Path) -> bool {
+    let from = &known.path;
     // A link leads somewhere else that is not ours to share.
     let Some(stat) = disk::link_stat(from).filter(|stat| !stat.is_link && !stat.is_folder) else {
         return false;
     };
-    let repo = from.parent().and_then(Path::parent);
-    let is_known = repo.is_some_and(|repo| {
-        Records::load(&repo.join(super::layout::OURS)).hold(&digest.to_string(), &stat)
-    });
-    let is_right = is_known || {
+    let is_right = known.verified == Some(Seen::of(&stat)) || {
         let files = memory::files::OsFiles::new();
         digest_of(&files, from, Algorithm::of(Some(digest))).is_ok_and(|(_, found)| found == digest)
     };
     is_right && disk::share(from, to, scratch).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// For each file of a model that shares all of them it would take as long as for all of them.
+    #[test]
+    fn records_are_read_once_and_not_for_each_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path());
+        let repo = cache.repo(&"org/a".parse().unwrap());
+        for folder in [repo.blobs(), repo.ours()] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        let digests = ["ab", "cd"].map(|text| Digest::sha256(&text.repeat(32)).unwrap());
+        let [recorded, foreign] = digests;
+        for digest in digests {
+            std::fs::write(repo.blob(&digest), "not hashed").unwrap();
+        }
+        let records = Records::load(&repo.ours());
+        records.add(&recorded.to_string(), &repo.blob(&recorded)).unwrap();
+        let (index, to) = (Index::default(), folder.path().join("to"));
+        let known = index.find(&cache, recorded, &to).unwrap();
+        std::fs::remove_file(repo.ours().join("verified")).unwrap();
+        assert!(adopt(&known, &to, recorded, folder.path()), "it was verified, by the records");
+        let known = index.find(&cache, foreign, &to).unwrap();
+        assert!(!adopt(&known, &to, foreign, folder.path()), "what was not is hashed");
+    }
 }

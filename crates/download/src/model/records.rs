@@ -19,14 +19,14 @@ const STALE_LINES_MAX: usize = 1000;
 
 /// What tells that a file was not changed since.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Seen {
+pub(super) struct Seen {
     bytes: u64,
     inode: u64,
     modified_ns: i64,
 }
 
 impl Seen {
-    fn of(stat: &Stat) -> Self {
+    pub(super) fn of(stat: &Stat) -> Self {
         Self { bytes: stat.bytes, inode: stat.inode, modified_ns: stat.modified_ns }
     }
 
@@ -73,7 +73,12 @@ impl Records {
 
     /// Whether the file is the one that was verified under this name.
     pub(crate) fn hold(&self, name: &str, stat: &Stat) -> bool {
-        self.seen.lock().get(name) == Some(&Seen::of(stat))
+        self.seen(name) == Some(Seen::of(stat))
+    }
+
+    /// What was verified under this name.
+    pub(super) fn seen(&self, name: &str) -> Option<Seen> {
+        self.seen.lock().get(name).copied()
     }
 
     /// Whether a file was ever verified under this name.
