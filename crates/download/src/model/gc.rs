@@ -2,13 +2,13 @@
 
 mod decide;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use memory::files::OsFiles;
 
-use self::decide::{Blob, Decision, Repo, Revision, decide};
+use self::decide::{Blob, Decision, Partial, Repo, Revision, decide};
 use super::blob_lock;
 use super::inventory::{Scanned, Snapshot};
 use super::layout::{Cache, RepoFolder};
@@ -22,12 +22,14 @@ use crate::seam::{self, disk};
 pub struct GcOptions {
     /// Whole revisions that nobody has read or written for so long.
     pub max_age: Option<Duration>,
-    /// Whole revisions, the longest unused first, until no more bytes than these are left.
+    /// Whole revisions and remains of transfers, the longest unused first, until no more bytes than these are
+    /// left.
     pub max_bytes: Option<u64>,
     /// Bytes that no revision refers to are kept for so long after they were written: somebody may be
     /// about to name them.
     pub grace: Duration,
-    /// Remains of transfers, from which those could go on, are kept for so long.
+    /// Remains of transfers, from which those could go on, are kept for so long, if a revision of their model
+    /// stays.
     pub partial_age: Duration,
     /// Nothing is taken away, only told.
     pub dry_run: bool,
@@ -131,11 +133,12 @@ fn facts(scanned: &Scanned, in_use: bool) -> Repo {
         written: stat.written(),
         is_foreign: scanned.foreign.contains(name),
     };
+    let partial = |stat: &disk::Stat| Partial { bytes: stat.bytes, written: stat.written() };
     Repo {
         in_use,
         revisions: scanned.snapshots.iter().map(revision).collect(),
         blobs: scanned.blobs.iter().map(blob).collect(),
-        partials: scanned.partials.values().map(disk::Stat::written).collect(),
+        partials: scanned.partials.values().map(partial).collect(),
     }
 }
 
@@ -158,12 +161,19 @@ fn plan(scanned: &Scanned, decision: &Decision, gc: &mut Gc, names_left: &mut Na
         let path = scanned.repo.snapshots().join(&scanned.snapshots[k].name);
         gc.removed.push(Removal { path, bytes: 0 });
     }
-    let blobs = decision.blobs.iter().filter_map(|&k| scanned.blobs.iter().nth(k));
-    let partials = decision.partials.iter().filter_map(|&k| scanned.partials.iter().nth(k));
-    for (name, stat) in blobs.chain(partials) {
+    let blobs = chosen(&scanned.blobs, &decision.blobs);
+    for (name, stat) in blobs.chain(chosen(&scanned.partials, &decision.partials)) {
         gc.freed_bytes += names_left.take(stat);
         gc.removed.push(Removal { path: scanned.repo.blobs().join(name), bytes: stat.bytes });
     }
+}
+
+/// Those of the files that have these numbers.
+fn chosen<'a>(
+    files: &'a BTreeMap<String, disk::Stat>,
+    numbers: &'a BTreeSet<usize>,
+) -> impl Iterator<Item = (&'a String, &'a disk::Stat)> {
+    files.iter().enumerate().filter(|(k, _)| numbers.contains(k)).map(|(_, file)| file)
 }
 
 /// Takes away what was decided, unless the folder is in use by now or has changed; returns whether it did.
@@ -185,31 +195,29 @@ fn carry_out(
     for &k in &decision.revisions {
         remove_revision(repo, &scanned.snapshots[k], &scanned.references).map_err(error)?;
     }
-    let blobs: Vec<_> = scanned.blobs.keys().collect();
-    for &k in &decision.blobs {
-        remove(&repo.blobs().join(blobs[k])).map_err(error)?;
-    }
-    let partials: Vec<_> = scanned.partials.keys().collect();
-    for &k in &decision.partials {
-        remove(&repo.blobs().join(partials[k])).map_err(error)?;
+    let blobs = chosen(&scanned.blobs, &decision.blobs);
+    for (name, _) in blobs.chain(chosen(&scanned.partials, &decision.partials)) {
+        remove(&repo.blobs().join(name)).map_err(error)?;
     }
     // Parts whose process is dead; what cannot be removed does no harm.
     let _ = memory::remove_orphans(&OsFiles::new(), &repo.blobs());
-    if decision.revisions.len() == scanned.snapshots.len() && decision.blobs.len() == blobs.len() {
+    let counts = [scanned.snapshots.len(), scanned.blobs.len(), scanned.partials.len()];
+    if [decision.revisions.len(), decision.blobs.len(), decision.partials.len()] == counts {
         remove_all(&repo.folder()).map_err(error)?;
         remove_all(&repo.locks()).map_err(error)?;
     }
     Ok(true)
 }
 
-/// When a file was last read is no change of it, nor is another name that was taken away with another model.
+/// When a file was last read is no change of it, nor is where the disk has it, nor another name that was taken
+/// away with another model.
 fn without_uses(mut scanned: Scanned) -> Scanned {
     let never = std::time::SystemTime::UNIX_EPOCH;
     scanned
         .blobs
         .values_mut()
         .chain(scanned.partials.values_mut())
-        .for_each(|stat| (stat.used, stat.names) = (never, 1));
+        .for_each(|stat| (stat.used, stat.names, stat.held_bytes) = (never, 1, 0));
     scanned.snapshots.iter_mut().for_each(|snapshot| snapshot.written = never);
     scanned
 }

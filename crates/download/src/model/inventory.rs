@@ -8,6 +8,8 @@ use super::layout::{Cache, RepoFolder};
 use crate::hub::{Commit, RepoId};
 use crate::seam::disk::{self, Stat};
 
+/// Less than this is what file systems round up to.
+const ROOM_BYTES_MIN: u64 = 1 << 20;
 /// Folders in folders are looked into up to this depth; names of files allow no more.
 const DEPTH_MAX: usize = 1024;
 /// A revision's file holds a commit.
@@ -129,7 +131,7 @@ impl Scanned {
                 foreign.insert(name.clone());
             }
             match disk::stat(&path) {
-                Some(stat) if is_partial(&name) => partials.insert(name, stat),
+                Some(stat) if is_partial(&name) => partials.insert(name, with_room(stat)),
                 Some(stat) => blobs.insert(name, stat),
                 None => continue,
             };
@@ -146,6 +148,12 @@ impl Scanned {
         let blobs = snapshot.blobs().filter_map(|blob| self.blobs.get(blob));
         blobs.map(|stat| stat.used).fold(snapshot.written, SystemTime::max)
     }
+}
+
+/// The room of all that is to come is set aside, and counts.
+fn with_room(stat: Stat) -> Stat {
+    let has_room = stat.bytes + ROOM_BYTES_MIN <= stat.held_bytes;
+    Stat { bytes: if has_room { stat.held_bytes } else { stat.bytes }, ..stat }
 }
 
 /// Remains of a transfer of ours, or of the hub's own client.

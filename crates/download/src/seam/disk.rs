@@ -15,6 +15,8 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Stat {
     pub(crate) bytes: u64,
+    /// What the disk has set aside for it, written or not.
+    pub(crate) held_bytes: u64,
     pub(crate) inode: u64,
     /// How many names it has.
     pub(crate) names: u64,
@@ -38,6 +40,7 @@ impl Stat {
         let used = seconds(metadata.atime().max(metadata.mtime()));
         Self {
             bytes: metadata.len(),
+            held_bytes: metadata.blocks().saturating_mul(512),
             inode: metadata.ino(),
             names: metadata.nlink(),
             modified_ns: metadata

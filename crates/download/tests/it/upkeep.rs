@@ -1,7 +1,7 @@
 //! What is kept of a cache: verified, healed, listed, cleaned up.
 
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use download::{ErrorKind, FindingFault, Gc, GcOptions, ModelEvent, ModelSpec, list, verify};
 use testkit::HubFile;
@@ -153,12 +153,35 @@ fn what_nothing_refers_to_is_taken_away_and_the_rest_stays() {
     assert_eq!(3, shelf.ensure("org/a").unwrap().unchanged);
 }
 
+/// What a transfer left behind has set aside the room of all that was to come.
+#[test]
+fn remains_count_and_go_with_the_last_of_their_model() {
+    let shelf = Shelf::new(vec![repo("org/a", 1)]);
+    shelf.ensure("org/a").unwrap();
+    let model = shelf.cache().repo(&"org/a".parse().unwrap());
+    let remains = model.blobs().join(".ab.fetching.part");
+    std::fs::write(&remains, vec![1; WEIGHTS as usize]).unwrap();
+    let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    std::fs::File::options().append(true).open(&remains).unwrap().set_modified(hour_ago).unwrap();
+    let young = GcOptions::default();
+    let small = GcOptions { max_bytes: Some(WEIGHTS + 1000), dry_run: true, ..young };
+    let (done, names) = (collect(&shelf, &small), |done: &Gc| -> Vec<_> {
+        done.removed.iter().map(|removal| removal.path.clone()).collect()
+    });
+    assert_eq!(vec![remains.clone()], names(&done), "unused for longer than the model");
+    let old = GcOptions { max_age: Some(Duration::ZERO), ..young };
+    let dry = collect(&shelf, &GcOptions { dry_run: true, ..old });
+    assert!(names(&dry).contains(&remains) && 2 * WEIGHTS <= dry.freed_bytes, "{dry:?}");
+    assert_eq!(dry, collect(&shelf, &old));
+    assert!(!model.folder().exists());
+}
+
 #[test]
 fn a_model_that_is_not_used_is_taken_away_whole() {
     let shelf = Shelf::new(vec![repo("org/a", 1), repo("org/b", 2)]);
     shelf.ensure("org/a").unwrap();
     shelf.ensure("org/b").unwrap();
-    let old = std::time::SystemTime::now() - Duration::from_secs(1000);
+    let old = SystemTime::now() - Duration::from_secs(1000);
     for entry in shelf.cache().repo(&"org/a".parse().unwrap()).blobs().read_dir().unwrap() {
         let file = std::fs::File::options().append(true).open(entry.unwrap().path()).unwrap();
         file.set_times(std::fs::FileTimes::new().set_accessed(old).set_modified(old)).unwrap();

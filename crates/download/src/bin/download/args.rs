@@ -228,7 +228,7 @@ pub(crate) struct Gc {
     /// Also models that nobody has read for so long, such as 30d
     #[arg(long, value_name = "D", value_parser = age)]
     pub(crate) max_age: Option<Duration>,
-    /// Also models, the longest unused first, until the cache has no more than this
+    /// Also models and remains of transfers, the longest unused first, until the cache has no more than this
     #[arg(long, value_name = "S", value_parser = size)]
     pub(crate) max_size: Option<u64>,
     /// Bytes that no model refers to are kept for so long after they were written

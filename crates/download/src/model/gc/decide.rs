@@ -1,6 +1,6 @@
 //! What of a cache need not be kept. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
 
 use super::GcOptions;
@@ -12,8 +12,14 @@ pub(super) struct Repo {
     pub(super) in_use: bool,
     pub(super) revisions: Vec<Revision>,
     pub(super) blobs: Vec<Blob>,
-    /// When remains of transfers were last written to.
-    pub(super) partials: Vec<SystemTime>,
+    pub(super) partials: Vec<Partial>,
+}
+
+/// Remains of a transfer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Partial {
+    pub(super) bytes: u64,
+    pub(super) written: SystemTime,
 }
 
 /// A revision: which blobs it refers to.
@@ -57,10 +63,10 @@ pub(super) fn decide(repos: &[Repo], options: &GcOptions, now: SystemTime) -> Ve
             let old = repo.revisions.iter().enumerate().filter(|(_, r)| max_age < age(r.used));
             decision.revisions = old.map(|(k, _)| k).collect();
         }
-        let stale =
-            repo.partials.iter().enumerate().filter(|(_, at)| options.partial_age < age(**at));
+        let is_stale = |partial: &Partial| options.partial_age < age(partial.written);
+        let stale = repo.partials.iter().enumerate().filter(|(_, partial)| is_stale(partial));
         decision.partials = stale.map(|(k, _)| k).collect();
-        decision.blobs = unreferenced(repo, decision, |blob| options.grace <= age(blob.written));
+        take_what_is_left(repo, decision, |blob| options.grace <= age(blob.written));
     }
     if let Some(max_bytes) = options.max_bytes {
         shrink(repos, &mut decisions, options, max_bytes, now);
@@ -75,7 +81,7 @@ fn idle<'a>(
     repos.iter().zip(decisions).filter(|(repo, _)| !repo.in_use)
 }
 
-/// Takes revisions away, the longest unused first, until what is left is small enough.
+/// Takes revisions and remains away, the longest unused first, until what is left is small enough.
 fn shrink(
     repos: &[Repo],
     decisions: &mut [Decision],
@@ -83,19 +89,36 @@ fn shrink(
     max_bytes: u64,
     now: SystemTime,
 ) {
-    let mut candidates: Vec<(SystemTime, usize, usize)> = Vec::new();
+    // A revision; or all remains of a model, of which one is nothing without the others.
+    let mut candidates: Vec<(SystemTime, usize, Option<usize>)> = Vec::new();
     for (at, repo) in repos.iter().enumerate().filter(|(_, repo)| !repo.in_use) {
-        candidates.extend(repo.revisions.iter().enumerate().map(|(k, r)| (r.used, at, k)));
+        candidates.extend(repo.revisions.iter().enumerate().map(|(k, r)| (r.used, at, Some(k))));
+        let written = repo.partials.iter().map(|partial| partial.written).max();
+        candidates.extend(written.map(|written| (written, at, None)));
     }
     candidates.sort_unstable();
     let age = |then: SystemTime| now.duration_since(then).unwrap_or(Duration::ZERO);
-    for (_, at, k) in candidates {
-        if kept_bytes(repos, decisions) <= max_bytes {
+    let mut kept = Kept::of(repos, decisions);
+    for (_, at, revision) in candidates {
+        if kept.bytes <= max_bytes {
             return;
         }
-        decisions[at].revisions.insert(k);
-        decisions[at].blobs =
-            unreferenced(&repos[at], &decisions[at], |blob| options.grace <= age(blob.written));
+        let (repo, decision) = (&repos[at], &mut decisions[at]);
+        kept.take(repo, decision);
+        match revision {
+            Some(k) => decision.revisions.extend([k]),
+            None => decision.partials = (0..repo.partials.len()).collect(),
+        }
+        take_what_is_left(repo, decision, |blob| options.grace <= age(blob.written));
+        kept.give(repo, decision);
+    }
+}
+
+/// Takes away what has no use without the revisions that go: blobs, and with the last one all remains.
+fn take_what_is_left(repo: &Repo, decision: &mut Decision, is_old: impl Fn(&Blob) -> bool) {
+    decision.blobs = unreferenced(repo, decision, is_old);
+    if !repo.revisions.is_empty() && decision.revisions.len() == repo.revisions.len() {
+        decision.partials = (0..repo.partials.len()).collect();
     }
 }
 
@@ -118,17 +141,47 @@ fn unreferenced(
     repo.blobs.iter().enumerate().filter_map(goes).collect()
 }
 
-fn kept_bytes(repos: &[Repo], decisions: &[Decision]) -> u64 {
-    let mut seen = BTreeSet::new();
-    let mut bytes = 0;
-    for (repo, decision) in repos.iter().zip(decisions) {
-        for (k, blob) in repo.blobs.iter().enumerate() {
-            if !decision.blobs.contains(&k) && seen.insert(blob.inode) {
-                bytes += blob.bytes;
-            }
-        }
+/// What stays, by how many names bytes have.
+#[derive(Default)]
+struct Kept {
+    names: HashMap<u64, usize>,
+    bytes: u64,
+}
+
+impl Kept {
+    fn of(repos: &[Repo], decisions: &[Decision]) -> Self {
+        let mut kept = Self::default();
+        repos.iter().zip(decisions).for_each(|(repo, decision)| kept.give(repo, decision));
+        kept
     }
-    bytes
+
+    /// Counts what stays of a repository.
+    fn give(&mut self, repo: &Repo, decision: &Decision) {
+        for blob in staying(&repo.blobs, &decision.blobs) {
+            let names = self.names.entry(blob.inode).or_default();
+            *names += 1;
+            self.bytes += if *names == 1 { blob.bytes } else { 0 };
+        }
+        self.bytes += partial_bytes(repo, decision);
+    }
+
+    /// Counts it no more.
+    fn take(&mut self, repo: &Repo, decision: &Decision) {
+        for blob in staying(&repo.blobs, &decision.blobs) {
+            let names = self.names.entry(blob.inode).or_default();
+            *names = names.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(if *names == 0 { blob.bytes } else { 0 });
+        }
+        self.bytes = self.bytes.saturating_sub(partial_bytes(repo, decision));
+    }
+}
+
+fn staying<'a, T>(all: &'a [T], going: &BTreeSet<usize>) -> impl Iterator<Item = &'a T> {
+    all.iter().enumerate().filter(|(k, _)| !going.contains(k)).map(|(_, one)| one)
+}
+
+fn partial_bytes(repo: &Repo, decision: &Decision) -> u64 {
+    staying(&repo.partials, &decision.partials).map(|partial| partial.bytes).sum()
 }
 
 #[cfg(test)]
@@ -162,13 +215,16 @@ mod tests {
             prop::bool::weighted(0.2),
             prop::collection::vec(revision, 0..4),
             prop::collection::vec(blob, 8),
-            prop::collection::vec(0_u32..30, 0..3),
+            prop::collection::vec((0_u64..100, 0_u32..30), 0..3),
         );
         parts.prop_map(|(in_use, revisions, blobs, days)| Repo {
             in_use,
             revisions,
             blobs,
-            partials: days.into_iter().map(days_ago).collect(),
+            partials: days
+                .into_iter()
+                .map(|(bytes, days)| Partial { bytes, written: days_ago(days) })
+                .collect(),
         })
     }
 
@@ -230,9 +286,12 @@ mod tests {
                 }
             }
             if let Some(max_bytes) = options.max_bytes {
-                let all_gone = repos.iter().zip(&decisions)
-                    .all(|(repo, decision)| repo.in_use || decision.revisions.len() == repo.revisions.len());
-                prop_assert!(kept_bytes(&repos, &decisions) <= max_bytes || all_gone);
+                let all_gone = repos.iter().zip(&decisions).all(|(repo, decision)| {
+                    repo.in_use
+                        || (decision.revisions.len() == repo.revisions.len()
+                            && decision.partials.len() == repo.partials.len())
+                });
+                prop_assert!(Kept::of(&repos, &decisions).bytes <= max_bytes || all_gone);
             }
         }
     }
