@@ -7,7 +7,7 @@ use super::records::Records;
 use super::usage;
 use super::verify::{Finding, Verification};
 use crate::error::{Error, ErrorKind};
-use crate::job::{Fetched, Job};
+use crate::job::Job;
 use crate::seam::disk;
 
 impl Models {
@@ -56,9 +56,8 @@ impl Models {
         finding: &Finding,
         tell: &(impl Fn(ModelEvent) + Send + Sync),
     ) -> Result<(), Error> {
-        let refused = |kind, message: &str| {
-            Err(Error::new(kind, message).of(&finding.path.display().to_string()))
-        };
+        let path = finding.path.display().to_string();
+        let refused = |kind, message: &str| Err(Error::new(kind, message).of(&path));
         let (Some(repo), Some((commit, name))) = (&found.repo, &finding.source) else {
             let message =
                 "nothing refers to it, so nobody knows where it came from: remove it with `gc`";
@@ -68,19 +67,16 @@ impl Models {
             return refused(ErrorKind::Offline, "it is wrong, and nobody may be asked for it");
         }
         if let Some(folder) = finding.path.parent() {
-            disk::create_beneath(&found.root, folder)
-                .map_err(disk_error("cannot create its folder"))?;
+            let created = disk::create_beneath(&found.root, folder);
+            created.map_err(|error| disk_error("cannot create its folder")(error).of(&path))?;
         }
         let (url, headers) = self.inner.hub.file(repo, commit, name.as_str());
         let job = Job { digest: Some(finding.digest), headers, ..Job::new(url, &finding.path) };
-        let path = name.to_string();
-        let fetched: Fetched = self
-            .inner
-            .hub
-            .downloader()
-            .fetch(&job, |event| tell(ModelEvent::Transfer { path: path.clone(), event }))
-            .await?;
-        tell(ModelEvent::File { path, fetched });
+        let fetching = self.inner.hub.downloader().fetch(&job, |event| {
+            tell(ModelEvent::Transfer { path: name.to_string(), event });
+        });
+        let fetched = fetching.await?;
+        tell(ModelEvent::File { path: name.to_string(), fetched });
         Ok(())
     }
 }
