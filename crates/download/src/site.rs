@@ -11,6 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use limiter::{AdaptiveLimit, AdaptiveOptions};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use self::gate::{Gate, Next};
 use crate::history::{History, Learnt};
@@ -45,7 +46,7 @@ pub(crate) struct Site {
     is_asked: AtomicBool,
     gate: Mutex<Gate>,
     /// A question was answered, or given up.
-    answered: Notify,
+    answer_came: Notify,
 }
 
 /// The right to ask a site one question, until that is answered or given up.
@@ -72,7 +73,7 @@ impl Drop for Question<'_> {
         if !self.is_answered {
             self.site.gate.lock().given_up();
         }
-        self.site.answered.notify_waiters();
+        self.site.answer_came.notify_waiters();
     }
 }
 
@@ -94,7 +95,7 @@ impl Site {
             is_learnt: learnt.is_some(),
             is_asked: AtomicBool::new(false),
             gate: Mutex::default(),
-            answered: Notify::new(),
+            answer_came: Notify::new(),
         }
     }
 
@@ -130,16 +131,17 @@ impl Site {
     /// Waits until it may be asked; the first of those who wait calls `tell` with how long.
     pub(crate) async fn turn(&self, tell: impl Fn(Duration)) -> Question<'_> {
         let mut holds = 0;
-        while holds < HOLDS_MAX {
+        loop {
             // Before looking, so that no answer is missed in between.
-            let answered = self.answered.notified();
-            let (now, next) = {
-                let now = seam::now();
-                (now, self.gate.lock().next(now))
-            };
+            let answer = self.answer_came.notified();
+            let (now, next) = self.next();
             match next {
-                Next::Ask => break,
-                Next::Answers => answered.await,
+                Next::Ask => return Question { site: self, is_answered: false },
+                Next::Answers => answer.await,
+                Next::Hold { .. } if HOLDS_MAX <= holds => {
+                    self.gate.lock().ask();
+                    return Question { site: self, is_answered: false };
+                }
                 Next::Hold { until, is_news } => {
                     holds += 1;
                     if is_news {
@@ -149,7 +151,11 @@ impl Site {
                 }
             }
         }
-        Question { site: self, is_answered: false }
+    }
+
+    fn next(&self) -> (Instant, Next) {
+        let now = seam::now();
+        (now, self.gate.lock().next(now))
     }
 }
 

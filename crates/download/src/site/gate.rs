@@ -46,8 +46,13 @@ impl Gate {
             // Of a new window the first answer tells.
             _ => {}
         }
-        self.unanswered += 1;
+        self.ask();
         Next::Ask
+    }
+
+    /// Takes note that a question is under way.
+    pub(super) fn ask(&mut self) {
+        self.unanswered += 1;
     }
 
     fn hold(&mut self, until: Instant) -> Next {
