@@ -85,7 +85,7 @@ pub(crate) struct Get {
     /// File with more: on each line a URL and, after a space, its SHA-256 if known; `-` for stdin
     #[arg(short, long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
-    /// Path of the one file; it takes the place of a regular file, of nothing else
+    /// Path of the one file; it takes the place of a regular file or of a link, of nothing else
     #[arg(short, long, value_name = "FILE", conflicts_with = "dir")]
     pub(crate) output: Option<PathBuf>,
     /// Folder for the files, created if need be; they are named as their URLs end [default: .]
