@@ -10,8 +10,9 @@ use benches::Meter;
 use benches::download_world::{World, options};
 use benches::model_world::{COMMIT, ModelWorld, bring, models, run, small_model};
 use benches::suite::{self, Case, Context, Mode};
-use download::ModelSpec;
-use inference_bench::{CaseRecord, Limit};
+use download::{History, Learnt, ModelSpec};
+use inference_bench::{CaseRecord, Limit, Verdict};
+use streaming_server::raise_open_files;
 use testkit::{HubFile, HubRepo};
 
 /// How long the plan of a hundred thousand files may take.
@@ -46,18 +47,27 @@ fn scaled(mode: Mode, count: usize) -> usize {
     if mode == Mode::Pair { count / 100 } else { count }
 }
 
-/// Files that are wrong over as many connections as are of use, each answer 20 ms away.
+/// Files that are wrong over hundreds of connections to one origin, each answer 20 ms away.
 fn connections(context: &Context) -> CaseRecord {
+    // Both ends of each, and the files: more than many systems begin with.
+    raise_open_files().expect("limits can be read");
     let most = scaled(context.mode, 500).max(20);
     let world = World::new(&[20_000], 4 * most);
     world.set(|settings| settings.latency = Duration::from_millis(20));
-    let options = download::FetchOptions { files_max: most, ..options(most) };
+    // As if an earlier run had learnt that so many serve best: by itself it opens as many as pay.
+    let mut history = History::default();
+    history.learn(&world.origin.url(""), Learnt { connections: most, bytes_per_s: 0, learnt_s: 0 });
+    let options = download::FetchOptions { files_max: most, history, ..options(most) };
     let brought = world.fetch(options);
     let wrong = world.wrong(&brought) as f64;
     let mut record = context.mode.judged("wrong files", wrong, 1, Some(Limit::at_most(0.0)));
-    let stats = world.origin.stats();
-    record.beside.insert("connections_open_at_once".to_owned(), stats.connections.max_open as f64);
+    let open_at_once = world.origin.stats().connections.max_open;
+    record.beside.insert("connections_open_at_once".to_owned(), open_at_once as f64);
     record.beside.insert("files_per_s".to_owned(), 4.0 * most as f64 / brought.wall.as_secs_f64());
+    if (open_at_once as usize) < most * 9 / 10 {
+        let reason = format!("{open_at_once} connections were open at once, and not {most}");
+        record.withdraw(Verdict::Invalid, reason);
+    }
     record
 }
 
