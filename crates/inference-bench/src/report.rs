@@ -38,6 +38,14 @@ pub struct Environment {
     pub notes: BTreeMap<String, String>,
 }
 
+impl Environment {
+    /// This machine, from this instant on, as RFC 3339 in UTC; nothing else is known.
+    #[must_use]
+    pub fn new(machine: Fingerprint, started: impl Into<String>) -> Self {
+        Self { machine, started: started.into(), revision: None, notes: BTreeMap::new() }
+    }
+}
+
 /// What can be said about the measurement itself.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Measurement {
@@ -92,12 +100,8 @@ pub struct Recommendation {
 /// use inference_bench::report::{Environment, Report, Run};
 /// use inference_bench::{CaseRecord, Fingerprint, Limit};
 ///
-/// let environment = Environment {
-///     machine: Fingerprint::read("", "", "", 2),
-///     started: "2026-11-22T10:00:00Z".to_owned(),
-///     revision: None,
-///     notes: Default::default(),
-/// };
+/// let machine = Fingerprint::read("", "", "", 2);
+/// let environment = Environment::new(machine, "2026-11-22T10:00:00Z");
 /// let mut record = CaseRecord::new("sum", "ns");
 /// record.value = Some(3.0);
 /// record.judge(Limit::at_most(5.0));

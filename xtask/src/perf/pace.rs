@@ -46,8 +46,6 @@ fn explain(record: &mut CaseRecord, pace_pct: f64) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use inference_bench::Limit;
     use inference_bench::process;
     use inference_bench::report::Environment;
@@ -55,13 +53,7 @@ mod tests {
     use super::*;
 
     fn report(stretches_us: &[f64]) -> Report {
-        let environment = Environment {
-            machine: process::fingerprint(),
-            started: String::new(),
-            revision: None,
-            notes: BTreeMap::new(),
-        };
-        let mut report = Report::new("test", environment);
+        let mut report = Report::new("test", Environment::new(process::fingerprint(), ""));
         for (number, &stretch_us) in stretches_us.iter().enumerate() {
             let mut record = CaseRecord::new(format!("case/{number}"), "ns");
             record.value = Some(20.0);
