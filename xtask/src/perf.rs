@@ -12,17 +12,19 @@ mod screen;
 pub(crate) mod signals;
 pub(crate) mod suites;
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::ValueEnum;
 use inference_bench::report::{Environment, Report, Run};
-use inference_bench::{CaseRecord, Verdict, exit, process};
+use inference_bench::{CaseRecord, RunVerdict, Verdict, exit, process};
 
 use crate::cargo::{output_of_git, root};
 use crate::history;
 use crate::steps::{Failure, out, say};
 pub(crate) use answers::{peers, smoke};
+use baseline::Loaded;
 use build::Profile;
 use noise::Busy;
 use program::{Listed, Program};
@@ -33,6 +35,8 @@ use suites::Suite;
 /// What the report says it was written by.
 const TOOL: &str = concat!("cargo xtask perf ", env!("CARGO_PKG_VERSION"));
 
+/// What is kept of each case, beside the report.
+const RECORDS: &str = "records.ndjson";
 /// A case that ran on a busy machine is run this often again before it is called undecided.
 const RERUNS_MAX: usize = 2;
 
@@ -80,7 +84,7 @@ pub(crate) struct Options {
     /// Fails on any case that the measurement does not decide.
     #[arg(long)]
     strict: bool,
-    /// Where the report goes.
+    /// Where the report goes: a folder, from the root of the repository on.
     #[arg(short, long, value_name = "DIR", default_value = "target/perf/latest")]
     output: PathBuf,
     /// Prints NDJSON events on stdout, all else on stderr.
@@ -124,13 +128,13 @@ fn end(options: &Options, line: &str) {
     if options.json { say(line) } else { out(line) }
 }
 
-/// Why there is no report.
+/// Why nothing is measured.
 enum Stop {
     /// The command line asks for something that is not there.
     Usage(String),
     /// Something that has to work does not: a build, a signal handler, a folder.
     Broken(Failure),
-    /// A signal came before anything was measured; the code to exit with.
+    /// A signal came first; the code to exit with.
     Interrupted(u8),
 }
 
@@ -139,6 +143,13 @@ struct Chosen {
     suite: &'static Suite,
     program: Program,
     cases: Vec<Listed>,
+}
+
+/// What has to be there before anything is measured.
+#[derive(Default)]
+struct Ready {
+    chosen: Vec<Chosen>,
+    baseline: Option<Loaded>,
 }
 
 fn perf(options: &Options) -> Result<u8, Stop> {
@@ -157,59 +168,96 @@ fn perf(options: &Options) -> Result<u8, Stop> {
     Ok(report.summary.exit_code)
 }
 
-/// Runs what was asked for, and leaves a report.
+/// Runs what was asked for, and leaves a report: also where a build or a baseline is broken, or a signal comes
+/// first, so that nobody takes what an earlier run has left for this one's.
 fn measure(options: &Options) -> Result<Report, Stop> {
     let signals = Signals::listen().map_err(Stop::Broken)?;
     let screen = Screen::new(options.json);
-    // What cannot be used or written is refused before minutes are spent on measuring.
     prepare(options).map_err(Stop::Usage)?;
-    let chosen = choose(options, &signals)?;
-    let baseline = match &options.baseline {
-        Some(name) => Some(baseline::load(name)?),
-        None => None,
-    };
     let mut report = Report::new(TOOL, environment());
     report.command = std::env::args().skip(1).collect();
+    report.records_path = Some(RECORDS.to_owned());
+    let mut run = Run { strict: options.strict, ..Run::default() };
+    let ready = match ready(options, &signals) {
+        Ok(ready) => {
+            fill(options, &ready, &signals, &screen, &mut report);
+            ready
+        }
+        Err(Stop::Usage(why)) => return Err(Stop::Usage(why)),
+        Err(Stop::Interrupted(_)) => Ready::default(),
+        Err(Stop::Broken(why)) => {
+            say(&format!("error: {why}"));
+            run.invalid_reasons.push(why);
+            Ready::default()
+        }
+    };
+    run.interrupted = signals.code().is_some();
+    report.finish(run);
+    // SIGTERM has a code of its own.
+    report.summary.exit_code = signals.code().unwrap_or(report.summary.exit_code);
+    conclude(options, &ready.chosen, &screen, &report).map_err(Stop::Broken)?;
+    Ok(report)
+}
+
+/// Reads the baseline, which is refused before minutes are spent on building, and builds.
+fn ready(options: &Options, signals: &Signals) -> Result<Ready, Stop> {
+    let baseline = options.baseline.as_deref().map(baseline::load).transpose()?;
+    Ok(Ready { chosen: choose(options, signals)?, baseline })
+}
+
+/// Measures what was chosen.
+fn fill(options: &Options, ready: &Ready, signals: &Signals, screen: &Screen, report: &mut Report) {
     let whole = Busy::start();
-    for chosen in &chosen {
-        run_suite(options, chosen, &signals, &screen, &mut report);
+    for chosen in &ready.chosen {
+        run_suite(options, chosen, signals, screen, report);
     }
     if options.real {
-        real::run(&options.cases, &signals, &screen, &mut report);
+        real::run(&options.cases, signals, screen, report);
     }
-    if let Some(baseline) = &baseline {
-        baseline::compare(baseline, &chosen, &signals, &screen, &mut report);
+    if let Some(baseline) = &ready.baseline {
+        baseline::compare(baseline, &ready.chosen, signals, screen, report);
     }
     let noise = whole.stop();
     report.measurement.steal_pct = Some(noise.steal_pct);
     report.measurement.foreign_cpu_pct = Some(noise.foreign_pct);
-    pace::tell(&mut report);
-    conclude(options, &chosen, &signals, &screen, &mut report)?;
-    Ok(report)
+    pace::tell(report);
 }
 
-/// Makes the folders that will be written to.
+/// Makes the folders that will be written to, and leaves what an earlier run has put there.
 fn prepare(options: &Options) -> Result<(), Failure> {
+    suites::named(&options.suites)?;
     if let Some(name) = &options.save_baseline {
         baseline::prepare(name)?;
     }
     let folder = root().join(&options.output);
-    let probe = folder.join("records.ndjson");
-    let made = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&probe, ""));
-    made.map_err(|error| format!("cannot write to {}: {error}", folder.display()))
+    let open = |name| File::options().create(true).append(true).open(folder.join(name));
+    let made = std::fs::create_dir_all(&folder).and_then(|()| open(RECORDS));
+    made.map(drop).map_err(|error| format!("cannot write to {}: {error}", folder.display()))
 }
 
 /// Builds the suites that were asked for and asks them for their cases.
 fn choose(options: &Options, signals: &Signals) -> Result<Vec<Chosen>, Stop> {
-    let suites = suites::named(&options.suites).map_err(Stop::Usage)?;
-    let some_real = options.real && !real::listed(&options.cases).is_empty();
-    let nothing = || {
-        let what = options.cases.join(", ");
-        Stop::Usage(format!("no case matches {what}; `--list` names them all"))
+    let real = if options.real { real::listed(&options.cases) } else { Vec::new() };
+    let chosen = match options.real && real::is_all_of(&options.cases) {
+        true => Vec::new(),
+        false => built(options, signals)?,
     };
-    if options.real && real::is_all_of(&options.cases) {
-        return if some_real { Ok(Vec::new()) } else { Err(nothing()) };
+    let mut found: Vec<(&str, &str)> =
+        real.iter().map(|case| (real::SUITE, case.name.as_str())).collect();
+    for Chosen { suite, cases, .. } in &chosen {
+        found.extend(cases.iter().map(|case| (suite.name, case.name.as_str())));
     }
+    match suites::unmatched(&options.cases, &found) {
+        Some(glob) => {
+            Err(Stop::Usage(format!("no case matches `{glob}`; `--list` names them all")))
+        }
+        None => Ok(chosen),
+    }
+}
+
+/// The suites, built, that have some of the cases.
+fn built(options: &Options, signals: &Signals) -> Result<Vec<Chosen>, Stop> {
+    let suites = suites::named(&options.suites).map_err(Stop::Usage)?;
     let profile = if options.mode == Mode::Smoke { Profile::Dev } else { Profile::Release };
     let programs = build::build(&suites, profile, signals)?;
     let mut all = Vec::new();
@@ -222,7 +270,7 @@ fn choose(options: &Options, signals: &Signals) -> Result<Vec<Chosen>, Stop> {
             all.push(Chosen { suite, program, cases });
         }
     }
-    if all.is_empty() && !some_real { Err(nothing()) } else { Ok(all) }
+    Ok(all)
 }
 
 fn run_suite(
@@ -278,38 +326,28 @@ fn environment() -> Environment {
         std::fs::read_to_string(path).map_or_else(|_| "unknown".to_owned(), |t| t.trim().to_owned())
     };
     let congestion = read("/proc/sys/net/ipv4/tcp_congestion_control");
-    Environment {
-        machine: process::fingerprint(),
-        started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        revision,
-        notes: [("congestion control".to_owned(), congestion)].into(),
-    }
+    let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let mut environment = Environment::new(process::fingerprint(), started);
+    environment.revision = revision;
+    environment.notes.insert("congestion control".to_owned(), congestion);
+    environment
 }
 
 fn conclude(
     options: &Options,
     chosen: &[Chosen],
-    signals: &Signals,
     screen: &Screen,
-    report: &mut Report,
-) -> Result<(), Stop> {
-    let interrupted = signals.code();
-    report.records_path = Some("records.ndjson".to_owned());
-    report.finish(Run {
-        interrupted: interrupted.is_some(),
-        strict: options.strict,
-        invalid_reasons: Vec::new(),
-    });
-    // SIGTERM has a code of its own.
-    report.summary.exit_code = interrupted.unwrap_or(report.summary.exit_code);
+    report: &Report,
+) -> Result<(), Failure> {
     let folder = root().join(&options.output);
-    write(report, &folder).map_err(Stop::Broken)?;
-    if let (Some(name), None) = (&options.save_baseline, interrupted) {
-        let path = baseline::save(name, report, chosen).map_err(Stop::Broken)?;
+    write(report, &folder)?;
+    let is_done = report.validity.valid && report.summary.verdict != RunVerdict::Interrupted;
+    if let Some(name) = options.save_baseline.as_ref().filter(|_| is_done) {
+        let path = baseline::save(name, report, chosen)?;
         say(&format!("baseline: {}", path.display()));
     }
-    if interrupted.is_none() && is_whole(options) {
-        history::add(report, program::word(options.mode)).map_err(Stop::Broken)?;
+    if is_done && is_whole(options) {
+        history::add(report, program::word(options.mode))?;
     }
     screen.end(report, &folder);
     Ok(())
@@ -331,7 +369,47 @@ fn write(report: &Report, folder: &std::path::Path) -> Result<(), Failure> {
     write("report.md", report.to_markdown())?;
     write("report.html", report.to_html())?;
     write("junit.xml", report.to_junit())?;
-    let lines: Vec<String> =
-        report.suites.values().flatten().map(|r| serde_json::json!(r).to_string()).collect();
-    write("records.ndjson", lines.join("\n") + "\n")
+    let records = report.suites.values().flatten();
+    write(RECORDS, records.map(|record| format!("{}\n", serde_json::json!(record))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::answers::checking;
+    use super::*;
+
+    /// A folder of this test, empty.
+    fn folder(name: &str) -> PathBuf {
+        let folder = root().join("target/perf").join(format!("{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn what_is_refused_leaves_the_last_report_alone() {
+        let folder = folder("refused");
+        std::fs::write(folder.join(RECORDS), "{}\n").unwrap();
+        let fine = checking(Mode::Quick, &folder);
+        assert_eq!(Ok(()), prepare(&fine));
+        let unknown = Options { suites: vec!["nope".to_owned()], ..fine };
+        assert!(prepare(&unknown).unwrap_err().contains("no suite `nope`"));
+        assert_eq!("{}\n", std::fs::read_to_string(folder.join(RECORDS)).unwrap());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_run_that_cannot_begin_replaces_the_last_report() {
+        let (folder, name) = (folder("torn"), format!("torn-{}", std::process::id()));
+        std::fs::write(folder.join("report.json"), "the last one").unwrap();
+        baseline::keep_torn(&name);
+        let torn = Options { baseline: Some(name.clone()), ..checking(Mode::Quick, &folder) };
+        let report = measure(&torn).ok().unwrap();
+        assert_eq!((RunVerdict::Invalid, 4), (report.summary.verdict, report.summary.exit_code));
+        let left = std::fs::read_to_string(folder.join("report.json")).unwrap();
+        assert!(left.contains("the baseline is torn"), "{left}");
+        assert_eq!("", std::fs::read_to_string(folder.join(RECORDS)).unwrap());
+        std::fs::remove_dir_all(folder).unwrap();
+        baseline::forget(&name);
+    }
 }

@@ -1,7 +1,9 @@
 //! Runs for their answers alone: the smoke run of CI, and ours against the programs of others.
 
+use std::path::PathBuf;
+
 use inference_bench::report::Report;
-use inference_bench::{CaseRecord, Verdict};
+use inference_bench::{CaseRecord, RunVerdict, Verdict};
 
 use super::signals::Signals;
 use super::{Mode, Options, Stop, choose, founding, measure, real};
@@ -12,18 +14,19 @@ use crate::steps::Failure;
 pub(crate) fn smoke() -> Result<(), Failure> {
     let options = checking(Mode::Smoke, "target/perf/smoke");
     check_founding(&options).map_err(stopped)?;
-    no_wrong_answers(&options)
+    no_wrong_answers(&measure(&options).map_err(stopped)?)
 }
 
 /// Ours against the programs and libraries of others, as far as they are here: the scripts of `--real`.
 pub(crate) fn peers() -> Result<(), Failure> {
     let cases = vec![format!("{}/*", real::SUITE)];
     let options = checking(Mode::Quick, "target/perf/peers");
-    no_wrong_answers(&Options { real: true, cases, ..options })
+    let options = Options { real: true, cases, ..options };
+    no_wrong_answers(&measure(&options).map_err(stopped)?)
 }
 
 /// A run for its answers.
-fn checking(mode: Mode, output: &str) -> Options {
+pub(super) fn checking(mode: Mode, output: impl Into<PathBuf>) -> Options {
     Options {
         mode,
         suites: Vec::new(),
@@ -45,9 +48,14 @@ fn stopped(stop: Stop) -> Failure {
     }
 }
 
-fn no_wrong_answers(options: &Options) -> Result<(), Failure> {
-    let report = measure(options).map_err(stopped)?;
-    let wrong = wrong_answers(&report);
+fn no_wrong_answers(report: &Report) -> Result<(), Failure> {
+    if report.summary.verdict == RunVerdict::Interrupted {
+        return Err("interrupted".to_owned());
+    }
+    if !report.validity.valid {
+        return Err(report.validity.reasons.join("; "));
+    }
+    let wrong = wrong_answers(report);
     if wrong.is_empty() { Ok(()) } else { Err(format!("wrong answers: {}", wrong.join(", "))) }
 }
 
@@ -78,22 +86,32 @@ fn check_founding(options: &Options) -> Result<(), Stop> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use inference_bench::process;
-    use inference_bench::report::Environment;
+    use inference_bench::report::{Environment, Run};
 
     use super::*;
 
+    fn report() -> Report {
+        Report::new("test", Environment::new(process::fingerprint(), ""))
+    }
+
+    #[test]
+    fn a_run_that_did_not_come_to_its_end_has_no_right_answers() {
+        let end = |run: Run| {
+            let mut report = report();
+            report.finish(run);
+            no_wrong_answers(&report)
+        };
+        assert_eq!(Ok(()), end(Run::default()));
+        let interrupted = Run { interrupted: true, ..Run::default() };
+        assert_eq!(Err("interrupted".to_owned()), end(interrupted));
+        let broken = Run { invalid_reasons: vec!["no cargo".to_owned()], ..Run::default() };
+        assert_eq!(Err("no cargo".to_owned()), end(broken));
+    }
+
     #[test]
     fn a_failed_case_is_a_wrong_answer() {
-        let environment = Environment {
-            machine: process::fingerprint(),
-            started: String::new(),
-            revision: None,
-            notes: BTreeMap::new(),
-        };
-        let mut report = Report::new("test", environment);
+        let mut report = report();
         for verdict in [Verdict::Pass, Verdict::Reported, Verdict::Fail, Verdict::Invalid] {
             let mut record = CaseRecord::new(verdict.word(), "tokens");
             record.verdict = verdict;

@@ -264,6 +264,20 @@ fn advise(baseline: &Baseline, report: &mut Report) {
     }
 }
 
+/// Keeps half a baseline, for a test.
+#[cfg(test)]
+pub(super) fn keep_torn(name: &str) {
+    let folder = folder_of(name).unwrap();
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(FILE), "{\"kind\":").unwrap();
+}
+
+/// Takes it away.
+#[cfg(test)]
+pub(super) fn forget(name: &str) {
+    std::fs::remove_dir_all(folder_of(name).unwrap()).unwrap();
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::program::Listed;

@@ -1,5 +1,7 @@
 //! The suites there are, and how they are asked for.
 
+use std::slice;
+
 use crate::steps::Failure;
 
 /// How cargo calls a suite's program.
@@ -62,6 +64,15 @@ pub(crate) fn matches(globs: &[String], suite: &str, case: &str) -> bool {
     globs.is_empty() || globs.iter().any(|glob| fits(glob, case) || fits(glob, &full))
 }
 
+/// The first pattern that none of these, each a suite and a case, fits: a slip of the pen, and what it was to
+/// watch would go unwatched.
+pub(crate) fn unmatched<'a>(globs: &'a [String], found: &[(&str, &str)]) -> Option<&'a String> {
+    let fits_some = |glob: &String| {
+        found.iter().any(|(suite, case)| matches(slice::from_ref(glob), suite, case))
+    };
+    globs.iter().find(|glob| !fits_some(glob))
+}
+
 /// Whether a text fits a pattern in which `*` stands for any text.
 pub(super) fn fits(glob: &str, text: &str) -> bool {
     let Some((first, rest)) = glob.split_once('*') else { return glob == text };
@@ -98,6 +109,14 @@ mod tests {
         assert!(matches(&["micro/a".to_owned()], "micro", "a"));
         assert!(matches(&["a".to_owned()], "micro", "a"));
         assert!(!matches(&["memory/*".to_owned()], "micro", "a"));
+    }
+
+    #[test]
+    fn a_pattern_that_fits_nothing_is_told_beside_one_that_does() {
+        let globs = ["micro/a*", "micro/typo"].map(str::to_owned);
+        assert_eq!(Some(&globs[1]), unmatched(&globs, &[("micro", "ab")]));
+        assert_eq!(None, unmatched(&globs, &[("micro", "ab"), ("micro", "typo")]));
+        assert_eq!(None, unmatched(&[], &[("micro", "ab")]));
     }
 
     #[test]
