@@ -45,7 +45,7 @@ pub fn cases() -> Vec<Case> {
     ];
     let case = |(name, expected_s, run): (&str, f64, Run)| Case {
         name: name.to_owned(),
-        seed_case: Some("test_llm_streaming"),
+        seed_case: "test_llm_streaming",
         expected_s,
         paired: false,
         run: Box::new(run),

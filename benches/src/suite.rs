@@ -101,7 +101,7 @@ pub struct Case {
     /// Unique within the suite.
     pub name: String,
     /// The case of the founding documents that it answers.
-    pub seed_case: Option<&'static str>,
+    pub seed_case: &'static str,
     /// How long it is expected to take in quick mode, in seconds.
     pub expected_s: f64,
     /// Whether two builds can be compared by it in pairs: it is short, and smaller is better.
@@ -118,8 +118,7 @@ impl Case {
         expected_s: f64,
         run: impl Fn(&Context) -> CaseRecord + 'static,
     ) -> Self {
-        let (seed_case, paired) = (Some(seed_case), false);
-        Self { name: name.to_owned(), seed_case, expected_s, paired, run: Box::new(run) }
+        Self { name: name.to_owned(), seed_case, expected_s, paired: false, run: Box::new(run) }
     }
 }
 
@@ -222,7 +221,7 @@ fn run_case(case: &Case, context: &Context) -> CaseRecord {
         record.beside.insert(CaseRecord::STRETCH_US.to_owned(), before_us.max(after_us));
     }
     record.case.clone_from(&case.name);
-    record.seed_case = case.seed_case.map(str::to_owned);
+    record.seed_case = Some(case.seed_case.to_owned());
     record.wall_s = cost.wall.as_secs_f64();
     record.cpu_s = record.cpu_s.or(Some(cost.cpu.as_secs_f64()));
     record.peak_rss_bytes = record.peak_rss_bytes.or(cost.peak_rss_bytes);

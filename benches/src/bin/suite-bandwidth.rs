@@ -36,7 +36,7 @@ const WEIGHTS: [u32; 3] = [1, 2, 4];
 const SHARE_PCT_MAX: f64 = 2.0;
 
 fn main() -> ExitCode {
-    let seed_case = Some("test_bandwidth_limiting_performance");
+    let seed_case = "test_bandwidth_limiting_performance";
     let mut cases = Vec::new();
     for (name, rate) in RATES {
         for n_tasks in [1, 16] {
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     }
     let whole = |name: &str, run: fn(&Context) -> CaseRecord| Case {
         name: name.to_owned(),
-        seed_case: Some("_benchmark_bandwidth_limiting"),
+        seed_case: "_benchmark_bandwidth_limiting",
         expected_s: 1.2,
         paired: false,
         run: Box::new(run),

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let mut case = |name: &str, expected_s: f64, run: Box<dyn Fn(&Context) -> CaseRecord>| {
         cases.push(Case {
             name: name.to_owned(),
-            seed_case: Some("test_llm_streaming"),
+            seed_case: "test_llm_streaming",
             expected_s,
             paired: false,
             run,

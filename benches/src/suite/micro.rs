@@ -10,6 +10,9 @@ use crate::{Body, Gate};
 /// make it half as fast: `queue/push-pop-10k-keys` took 165 ns in seven processes of ten, 270 in three.
 const LAYOUTS: u64 = 7;
 
+/// The founding test that all of them answer: of two builds, which is slower.
+const SEED_CASE: &str = "regression detection";
+
 /// The subject that is ours.
 const OURS: &str = "ours";
 
@@ -39,7 +42,7 @@ pub fn cases(bodies: &[Body], gates: &[(&'static str, Gate)]) -> Vec<Case> {
 fn alone(name: &'static str, bodies: Vec<Body>, nanos_max: Option<f64>) -> Case {
     Case {
         name: name.to_owned(),
-        seed_case: None,
+        seed_case: SEED_CASE,
         expected_s: 0.05 * bodies.len() as f64,
         paired: true,
         run: Box::new(move |context| {
@@ -110,7 +113,7 @@ fn against(name: &str, bodies: &[Body], gate: Gate) -> Option<Case> {
     let name = format!("{name}/{what}/{peer}");
     Some(Case {
         name: name.clone(),
-        seed_case: None,
+        seed_case: SEED_CASE,
         expected_s: 0.1,
         paired: false,
         run: Box::new(move |context| {
