@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         Case::new("concurrency/8_over_1", links, 3.5, gain),
         Case::new("files/mixed_sizes", "test_mixed_model_size_performance", 0.5, mixed_sizes),
         Case::new("files/one_transfer", "test_lock_contention_performance", 0.5, one_transfer),
-        Case::new("files/reuse", "_benchmark_connection_pooling", 0.5, reuse),
+        Case::new("files/reuse", "_benchmark_connection_pooling", 1.0, reuse),
         Case::new("files/chunks_adaptive_over_fixed", "_benchmark_adaptive_chunking", 3.0, chunks),
         Case::new("files/critical_first", "_benchmark_queue_management", 0.3, critical_first),
         Case::new("errors/0", recovery, 0.3, |c| errors(c, 0.0)),
@@ -120,7 +120,7 @@ fn faults(line: &Line) -> Vec<Fault> {
     faults
 }
 
-/// Fills a link for some seconds; returns what came, and the share of what it could have given.
+/// Fills a link for some seconds; returns what came, and the seconds that an ideal client would have taken.
 fn fill(mode: Mode, line: &Line) -> (Brought, f64) {
     let seconds = seconds(mode);
     let bytes = line.rate * seconds;
@@ -145,14 +145,15 @@ fn fill(mode: Mode, line: &Line) -> (Brought, f64) {
     }
     let brought = running.join().expect("no transfer panics");
     assert_eq!(0, world.wrong(&brought), "the file is wrong: {:?}", brought.results);
-    let share = ideal / brought.wall.as_secs_f64();
-    (brought, share)
+    (brought, ideal)
 }
 
 fn link(context: &Context, line: &Line) -> CaseRecord {
-    let (brought, share) = fill(context.mode, line);
+    let (brought, ideal_s) = fill(context.mode, line);
+    let share = ideal_s / brought.wall.as_secs_f64();
     let mut record = context.mode.judged("of the link", share, 1, Some(Limit::at_least(SHARE_MIN)));
-    record.bytes = Some(brought.traffic.fetched_bytes);
+    (record.bytes, record.expected) = (Some(brought.traffic.fetched_bytes), Some(1.0));
+    record.beside.insert("ideal_s".to_owned(), ideal_s);
     let beside = [
         ("opened", brought.traffic.opened),
         ("recycled", brought.traffic.recycled),
@@ -185,6 +186,7 @@ fn gain(context: &Context) -> CaseRecord {
     let times = [1, 2, 4, 8, 16].map(time_with);
     let mut record =
         context.mode.judged("x", times[0] / times[3], 1, Some(Limit::at_least(GAIN_MIN)));
+    record.expected = Some(8.0);
     let names = [
         "connections_1_s",
         "connections_2_s",
@@ -222,13 +224,33 @@ fn one_transfer(context: &Context) -> CaseRecord {
     context.mode.judged("transfers", sent, 1, Some(Limit::at_most(1.2)))
 }
 
+/// The share of requests over connections that were open already; beside it, what that saves on a link.
 fn reuse(context: &Context) -> CaseRecord {
     let world = World::new(&[20_000], 200);
     let brought = world.fetch(options(20));
     assert_eq!(0, world.wrong(&brought), "files are wrong");
     let traffic = brought.traffic;
     let share = traffic.reused as f64 / traffic.requests as f64;
-    context.mode.judged("of requests", share, 1, Some(Limit::at_least(REUSE_MIN)))
+    let mut record = context.mode.judged("of requests", share, 1, Some(Limit::at_least(REUSE_MIN)));
+    record.beside.insert("without_reuse_times_as_long".to_owned(), without_reuse());
+    record
+}
+
+/// The time from 5 ms away where each answer ends its connection, over that where none does.
+fn without_reuse() -> f64 {
+    let time_with = |faults: &[&str]| {
+        let world = World::new(&[20_000], 200);
+        world.set(|settings| {
+            settings.faults = faults.iter().map(|rule| rule.parse().expect("a rule")).collect();
+        });
+        let settings =
+            LinkSettings { latency: Duration::from_millis(5), ..LinkSettings::default() };
+        let link = Link::start(world.origin.address(), settings).expect("a port on loopback");
+        let brought = run(options(20), world.jobs(link.address()));
+        assert_eq!(0, world.wrong(&brought), "files are wrong: {:?}", brought.results);
+        brought.wall.as_secs_f64()
+    };
+    time_with(&["http10"]) / time_with(&[])
 }
 
 /// The time with parts that fit themselves, over the time with parts of a mebibyte, on a distant link.
