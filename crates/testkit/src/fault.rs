@@ -49,7 +49,7 @@ pub use text::FaultError;
 /// | `http10[=close]` | an HTTP/1.0 reply, then FIN; `close` leaves Content-Length out | all |
 /// | `expire[=DURATION]` | 302 to a signed URL, which answers 403 later than so long (default 10 s) after it was given; only the 403s are counted | all |
 /// | `cap[=RATE]` | the connection's bodies together get this rate (default 1 MB/s) | bodies |
-/// | `collapse=K[,RATE]` | while more than K bodies are being sent, all of them together get RATE (default 1 MB/s) | bodies |
+/// | `collapse=K[,RATE]` | while more than K bodies are being sent, all of them together get RATE (default 1 MB/s); each body that is slowed down is counted | bodies |
 ///
 /// Rules compose: `swap` with `etag` is an object that was replaced. Of two that cannot both be, the one
 /// given first acts. What the table calls a body is a GET's of status 200 or 206.

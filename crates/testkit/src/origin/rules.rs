@@ -1,7 +1,7 @@
 //! Fault rules with what they have seen and done.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -56,20 +56,32 @@ impl Rule {
     /// Counts a body until the guard is dropped.
     pub(crate) fn enter(self: &Arc<Self>) -> Within {
         self.bodies.fetch_add(1, Ordering::Relaxed);
-        Within(Arc::clone(self))
+        Within { rule: Arc::clone(self), is_counted: AtomicBool::new(false) }
     }
 }
 
 /// One body under a rule.
 #[derive(Debug)]
-pub(crate) struct Within(pub(crate) Arc<Rule>);
+pub(crate) struct Within {
+    pub(crate) rule: Arc<Rule>,
+    is_counted: AtomicBool,
+}
+
+impl Within {
+    /// Counts the body among those that the rule has slowed down, once.
+    pub(crate) fn count(&self) {
+        if !self.is_counted.swap(true, Ordering::Relaxed) {
+            self.rule.count();
+        }
+    }
+}
 
 impl Drop for Within {
     fn drop(&mut self) {
-        let left = self.0.bodies.fetch_sub(1, Ordering::Relaxed) - 1;
-        if matches!(self.0.fault.kind(), FaultKind::Collapse { bodies, .. } if *bodies == left) {
-            *self.0.pace.lock() = Pace::new(Instant::now());
-            self.0.relief.notify_waiters();
+        let left = self.rule.bodies.fetch_sub(1, Ordering::Relaxed) - 1;
+        if matches!(self.rule.fault.kind(), FaultKind::Collapse { bodies, .. } if *bodies == left) {
+            *self.rule.pace.lock() = Pace::new(Instant::now());
+            self.rule.relief.notify_waiters();
         }
     }
 }

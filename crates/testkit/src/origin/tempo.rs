@@ -79,7 +79,7 @@ impl Tempo {
         loop {
             changes.mark_unchanged();
             // Before the rates are looked at, so that no end is missed.
-            let relief = within.first().map(|within| within.0.relief.notified());
+            let relief = within.first().map(|within| within.rule.relief.notified());
             let due = self.reserve(bytes, shared, within);
             if due <= Instant::now() {
                 return;
@@ -109,7 +109,11 @@ impl Tempo {
         take(self.cap, &mut self.cap_pace);
         take(self.trickle, &mut self.trickle_pace);
         for within in within {
-            take(collapsed_rate(within), &mut within.0.pace.lock());
+            let rate = collapsed_rate(within);
+            if rate.is_some() {
+                within.count();
+            }
+            take(rate, &mut within.rule.pace.lock());
         }
         if live.settings.bandwidth.is_some() {
             take(live.settings.bandwidth, &mut shared.pace.lock());
@@ -127,8 +131,8 @@ async fn noticed(relief: Option<Notified<'_>>) {
 
 /// The rate that all bodies under a `collapse` share, if there are too many of them.
 fn collapsed_rate(within: &Within) -> Option<u64> {
-    match within.0.fault.kind() {
-        FaultKind::Collapse { bodies, rate } if *bodies < within.0.bodies() => Some(*rate),
+    match within.rule.fault.kind() {
+        FaultKind::Collapse { bodies, rate } if *bodies < within.rule.bodies() => Some(*rate),
         _ => None,
     }
 }

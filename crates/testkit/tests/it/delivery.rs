@@ -44,6 +44,17 @@ fn a_cut_may_leave_no_trace_of_the_length() {
 }
 
 #[test]
+fn a_collapse_counts_the_bodies_that_it_slows_down() {
+    for (rule, expected) in [("collapse=0,100MB/s", 2), ("collapse=1,100MB/s", 0)] {
+        let origin = origin(&[rule]);
+        for _ in 0..2 {
+            assert_eq!(10_000, get(&origin, "/blob", &[]).body.len());
+        }
+        assert_eq!(expected, origin.stats().faults[rule], "{rule}");
+    }
+}
+
+#[test]
 fn a_half_closed_server_still_reads() {
     let origin = origin(&["half-close:at=100"]);
     let mut stream = connect(origin.address());
