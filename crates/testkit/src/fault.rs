@@ -52,7 +52,9 @@ pub use text::FaultError;
 /// | `collapse=K[,RATE]` | while more than K bodies are being sent, all of them together get RATE (default 1 MB/s); each body that is slowed down is counted | bodies |
 ///
 /// Rules compose: `swap` with `etag` is an object that was replaced. Of two that cannot both be, the one
-/// given first acts. What the table calls a body is a GET's of status 200 or 206.
+/// given first acts. What the table calls a body is that of a reply of status 200 or 206, whatever the method,
+/// but not of a HEAD. A stream of tokens is none: what comes before it (`hang`, `status`, `retry-after`,
+/// redirects, `expire`) acts on it, all else is its [`Schedule`](crate::Schedule)'s.
 ///
 /// # Examples
 ///

@@ -70,7 +70,7 @@ impl TokenSource {
         self.origin.update(|settings| settings.tokens = schedule);
     }
 
-    /// Returns the origin it runs on, whose latency, error rate and faults apply to it.
+    /// Returns the origin it runs on, whose latency, error rate and faults that come before a reply apply to it.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin

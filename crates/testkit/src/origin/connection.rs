@@ -194,7 +194,7 @@ impl Connection {
         }
     }
 
-    /// Finds the answer; an order for a stream of tokens is put aside, and an empty 200 stands for it.
+    /// Finds the answer; an order for a stream of tokens is put aside.
     fn answer(
         &self,
         request: &Request,
@@ -208,7 +208,7 @@ impl Connection {
             Some(Route::Reply(reply)) => Some(Answer::Reply(reply)),
             Some(Route::Stream(order)) => {
                 *stream = Some(*order);
-                Some(Answer::Reply(Box::new(Reply::of(200, Payload::Text(Vec::new())))))
+                Some(Answer::Stream)
             }
         }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::object::Object;
 use super::range::{Asked, asked};
-use super::reply::Reply;
+use super::reply::{Payload, Reply};
 use super::request::Request;
 use super::rules::Rule;
 
@@ -21,6 +21,8 @@ pub(crate) enum Answer {
     Object(Object, Vec<(&'static str, String)>),
     /// A reply made elsewhere, to which only faults that need no object apply.
     Reply(Box<Reply>),
+    /// A stream that is written elsewhere: only faults that come before it apply.
+    Stream,
 }
 
 /// What a plan is made of besides the answer.
@@ -46,18 +48,23 @@ pub(crate) fn plan(ask: &Ask<'_>, answer: Option<Answer>) -> Reply {
     };
     let rules = Rules { rules: ask.rules, window };
     let hang = gate::hang(&rules);
-    let mut reply = gate::refusal(ask, &rules).unwrap_or_else(|| match answer {
+    let refusal = gate::refusal(ask, &rules);
+    let is_stream = refusal.is_none() && matches!(answer, Some(Answer::Stream));
+    let mut reply = refusal.unwrap_or_else(|| match answer {
         Some(Answer::Object(object, headers)) => {
             serve::object(ask.request, &rules, object, headers)
         }
         Some(Answer::Reply(reply)) => *reply,
+        Some(Answer::Stream) => Reply::of(200, Payload::Text(Vec::new())),
         None => Reply::text(404, format!("nothing at {}", ask.request.path)),
     });
     reply.delivery.hang = hang;
-    if !ask.request.is_head() {
-        delivery::arrange(ask, &rules, &mut reply);
+    if !is_stream {
+        if !ask.request.is_head() {
+            delivery::arrange(ask, &rules, &mut reply);
+        }
+        gate::old_version(&rules, &mut reply);
     }
-    gate::old_version(&rules, &mut reply);
     reply.close |= !ask.request.keeps_alive();
     reply
 }

@@ -62,6 +62,19 @@ fn a_completion_streams_every_token_in_order() {
 }
 
 #[test]
+fn faults_of_bodies_neither_touch_a_stream_nor_count_it() {
+    let source = fast();
+    let rules = ["cut", "cap=1KB/s", "long", "http10", "hang=1ms"];
+    let parsed = || rules.iter().map(|rule| rule.parse().unwrap()).collect();
+    source.origin().update(|settings| settings.faults = parsed());
+    let body = json!({"prompt": "a", "max_tokens": 3, "stream": true});
+    let received = post(&source, "/v1/completions", &body);
+    assert_eq!(5, data(&frames(&received)).len() + 1, "3 tokens, the finish and [DONE]");
+    let faults = source.origin().stats().faults;
+    assert_eq!(vec![0, 0, 0, 0, 1], rules.map(|rule| faults[rule]));
+}
+
+#[test]
 fn each_event_has_its_emit_time_before_it() {
     let source = fast();
     let body = json!({"prompt": "a", "max_tokens": 20, "stream": true});
