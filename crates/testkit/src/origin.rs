@@ -144,11 +144,12 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// When the address is not of loopback or taken, the folder cannot be opened, a rule is none of a
-    /// link's where it is one, or the system has no thread to give.
+    /// When the address is not of loopback or taken, the folder cannot be opened, two blobs have one name or
+    /// one has that of a control route, a rule is none of a link's where it is one, or the system has no
+    /// thread to give.
     pub fn start(options: Options) -> Result<Self, StartError> {
         let shelf = Shelf {
-            blobs: options.blobs.into_iter().map(|blob| (blob.name().to_owned(), blob)).collect(),
+            blobs: by_name(options.blobs).map_err(StartError::Setting)?,
             bytes: options.bytes.into_iter().map(|(name, bytes)| (name, bytes.into())).collect(),
             root: options.root.as_deref().map(open_root).transpose()?,
         };
@@ -245,6 +246,20 @@ impl Origin {
     pub fn lateness(&self) -> Lateness {
         self.shared.emitter.as_ref().map_or_else(Lateness::default, Emitter::stats)
     }
+}
+
+fn by_name(blobs: Vec<Blob>) -> Result<BTreeMap<String, Blob>, String> {
+    let mut by_name = BTreeMap::new();
+    for blob in blobs {
+        let name = blob.name().to_owned();
+        if control::is_control(&format!("/{name}")) {
+            return Err(format!("`/{name}` is a control route: nobody would get this blob"));
+        }
+        if by_name.insert(name.clone(), blob).is_some() {
+            return Err(format!("two blobs are named `{name}`"));
+        }
+    }
+    Ok(by_name)
 }
 
 fn open_root(path: &Path) -> Result<PathBuf, StartError> {

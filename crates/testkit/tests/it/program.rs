@@ -48,6 +48,7 @@ impl Drop for Program {
     }
 }
 
+/// What a program leaves that ends by itself.
 fn output(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_origin")).args(arguments).output().unwrap()
 }
@@ -110,9 +111,11 @@ fn a_hub_is_described_by_a_file() {
 
 #[test]
 fn errors_of_usage_end_with_64() {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["--fault", "explode"], "no kind `explode`"),
         (&["--blob", "m"], "write NAME=SIZE"),
+        (&["--blob", "m=1", "--blob", "/m=2"], "two blobs are named `m`"),
+        (&["--blob", "_stats=1"], "`/_stats` is a control route"),
         (&["--latency", "5"], "write it like 250ms"),
         (&["--error-rate", "2"], "no share from 0 to 1"),
         (&["--hub", "/nowhere.json"], "No such file"),
