@@ -17,6 +17,8 @@ use testkit::OpenFiles;
 
 /// The peak that a stream may have, whatever its length.
 const PEAK_BYTES_MAX: f64 = 32.0 * (1 << 20) as f64;
+/// The peak that a download may have that nobody limits: its default budget for what is under way.
+const DOWNLOAD_BYTES_MAX: f64 = 64.0 * (1 << 20) as f64;
 /// What a download under a low limit may use.
 const LOW_LIMIT_BYTES: u64 = 2 << 20;
 /// How many times larger the larger of two files is.
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     suite::main(&[
         Case::new("peak/large_file", "test_large_model_memory_usage", 2.0, large_file),
         Case::new("peak/whole_buffer_saved", "_benchmark_memory_optimization", 2.0, whole_buffer),
+        Case::new("peak/download", "test_large_model_memory_usage", 1.5, download_peak),
         Case::new("peak/growth", "test_large_model_memory_usage", 3.0, growth),
         Case::new("peak/many_files", "test_mixed_model_size_performance", 2.0, many_files),
         Case::new("peak/concurrent", "test_concurrent_memory_usage", 2.0, concurrent),
@@ -160,6 +163,19 @@ fn low_limit(context: &Context) -> CaseRecord {
     });
     assert_eq!(0, memory.stats().reserved_bytes, "all of it is given back");
     judged("", "bytes", peak, Limit::at_most(PEAK_BYTES_MAX))
+}
+
+/// A large file, fetched as it is by default and verified. What the origin in this process takes is counted in.
+fn download_peak(context: &Context) -> CaseRecord {
+    let bytes = bytes_of(context.mode);
+    let world = World::new(&[bytes], 1);
+    let peak = peak_of(|| {
+        let brought = world.fetch(options(20));
+        assert_eq!(0, world.wrong(&brought), "the file is wrong: {:?}", brought.results);
+    });
+    let mut record = judged("", "bytes", peak, Limit::at_most(DOWNLOAD_BYTES_MAX));
+    record.bytes = Some(bytes);
+    record
 }
 
 /// What is left when all is done.
