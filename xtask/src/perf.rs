@@ -192,6 +192,7 @@ fn measure(options: &Options) -> Result<Report, Stop> {
         }
     };
     run.interrupted = signals.code().is_some();
+    run.strict |= baseline::is_missing(&report);
     report.finish(run);
     // SIGTERM has a code of its own.
     report.summary.exit_code = signals.code().unwrap_or(report.summary.exit_code);

@@ -145,6 +145,11 @@ fn nothing_compared(name: &str) -> CaseRecord {
     record
 }
 
+/// Whether a comparison was asked for and there was none. Then the run is undecided, however many cases pass.
+pub(crate) fn is_missing(report: &Report) -> bool {
+    report.suites.contains_key(SUITE)
+}
+
 /// The kept program of a suite, and its cases that both programs have and can be compared by; or why there is
 /// nothing to compare.
 fn comparable(loaded: &Loaded, chosen: &Chosen) -> Result<(Program, Vec<String>), Failure> {
@@ -280,6 +285,9 @@ pub(super) fn forget(name: &str) {
 
 #[cfg(test)]
 mod tests {
+    use inference_bench::RunVerdict;
+    use inference_bench::report::{Environment, Run};
+
     use super::super::program::Listed;
     use super::super::suites::named;
     use super::*;
@@ -307,7 +315,14 @@ mod tests {
 
     #[test]
     fn a_comparison_of_nothing_is_undecided() {
-        assert_eq!(Verdict::Undecided, nothing_compared("main").verdict);
+        let mut report = Report::new("test", Environment::new(process::fingerprint(), ""));
+        let mut passed = CaseRecord::new("a", "ns");
+        passed.verdict = Verdict::Pass;
+        report.add("micro", passed);
+        assert!(!is_missing(&report));
+        report.add(SUITE, nothing_compared("main"));
+        report.finish(Run { strict: is_missing(&report), ..Run::default() });
+        assert_eq!((RunVerdict::Undecided, 4), (report.summary.verdict, report.summary.exit_code));
     }
 
     #[test]
