@@ -101,7 +101,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if missed.is_empty() { Ok(()) } else { Err(format!("missed: {}", missed.join("; "))) }
 }
 
-/// Bytes as the programs take them: KB is 1000, KiB 1024, a bare number bytes.
+/// Bytes: a whole number in one of the units that the programs take, KB 1000, KiB 1024, none bytes.
 fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_as_the_programs_read_them() {
+    fn sizes_are_whole_numbers_with_the_units_of_the_programs() {
         for (text, bytes) in [("7", 7), ("2GiB", 2 << 30), ("1 MB", 1_000_000), ("64KiB", 65_536)] {
             assert_eq!(Ok(bytes), size(text));
         }
