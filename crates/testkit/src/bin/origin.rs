@@ -29,7 +29,8 @@ Examples:
 Fault rules: KIND[=ARG][@GLOB][#N|#N..M|#N..][:at=BYTES], with the kinds
   cut stall trickle rst half-close hang ignore-range wrong-range swap etag gzip short long flip
   status retry-after redirect redirect-loop http10 expire cap collapse
-Control, on the same port: GET /_stats, POST /_reset, GET and PUT /_config, GET /_blobs.";
+Control, on the same port: GET /_stats, POST /_reset, GET and PUT /_config, GET /_blobs. The content
+network of a hub has its own, on its port.";
 
 /// Serves blobs, files and tokens on loopback, as slowly, brokenly and falsely as told.
 #[derive(Debug, Parser)]

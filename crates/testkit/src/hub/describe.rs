@@ -47,6 +47,9 @@ pub struct HubOptions {
     pub signed_ttl: Duration,
     /// How many requests the hub answers; all, if `None`. Those to the content network do not count.
     pub rate_limit: Option<HubRateLimit>,
+    /// Whether listings have the SHA-256 of large files in capitals, as some mirrors do; an `ETag` has it in
+    /// small letters all the same.
+    pub upper_case_digests: bool,
     /// Its repositories.
     pub repos: Vec<HubRepo>,
 }
@@ -130,6 +133,7 @@ impl Default for HubOptions {
             cdn: true,
             signed_ttl: SIGNED_TTL,
             rate_limit: None,
+            upper_case_digests: false,
             repos: Vec::new(),
         }
     }

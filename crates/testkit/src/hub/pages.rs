@@ -87,6 +87,13 @@ fn large(file: &StoredFile) -> Value {
     json!({"oid": sha256, "size": size, "pointerSize": POINTER_BYTES})
 }
 
+/// Puts the digests of large files in capitals.
+pub(super) fn capitalize(entries: &mut [Value]) {
+    for oid in entries.iter_mut().filter_map(|entry| entry.pointer_mut("/lfs/oid")) {
+        *oid = oid.as_str().map(str::to_uppercase).into();
+    }
+}
+
 /// A file as the description of a repository has it, with or without what is in it.
 pub(super) fn sibling(path: &str, file: &StoredFile, blobs: bool) -> Value {
     let mut sibling = json!({"rfilename": path});

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Core;
 use super::catalog::{Stored, StoredFile};
 use super::describe::{HubOptions, HubRateLimit};
-use super::pages::{Listing, sibling};
+use super::pages::{Listing, capitalize, sibling};
 use super::quota::{Left, Quota};
 use super::refusal::Refusal;
 use super::route::Route;
@@ -20,6 +20,7 @@ use crate::origin::{Answer, Handler, Reply, Request, percent_decoded, percent_en
 pub(crate) struct Routes {
     pub(crate) core: Arc<Core>,
     page_size: usize,
+    upper_case_digests: bool,
     limit: Option<HubRateLimit>,
     quota: Mutex<Quota>,
     /// Where large files lie, without a slash at the end; here, if `None`.
@@ -60,8 +61,10 @@ impl Routes {
         if page_size == 0 {
             return Err("a page of 0 entries never comes to an end".to_owned());
         }
+        let upper_case_digests = options.upper_case_digests;
         let core = Core::new(options, seed)?;
-        Ok(Self { core, page_size, limit, quota: Mutex::default(), cdn: None })
+        let quota = Mutex::default();
+        Ok(Self { core, page_size, upper_case_digests, limit, quota, cdn: None })
     }
 
     fn uptime(&self) -> Duration {
@@ -130,7 +133,10 @@ impl Routes {
         if !folder.is_empty() && !repo.folders.contains(folder) {
             return Err(Refusal::NoEntry { commit });
         }
-        let page = Listing::of(request).page(repo, folder, self.page_size);
+        let mut page = Listing::of(request).page(repo, folder, self.page_size);
+        if self.upper_case_digests {
+            capitalize(&mut page.entries);
+        }
         let mut reply = Reply::json(200, &Value::Array(page.entries));
         if let Some(query) = page.next {
             let host = request.header("host").unwrap_or_default();

@@ -54,6 +54,18 @@ fn a_repository_is_described_at_its_commit() {
 }
 
 #[test]
+fn a_listing_may_have_its_digests_in_capitals() {
+    let hub = HubOptions { upper_case_digests: true, ..options(vec![repo("a")]) };
+    let hub = Hub::start(hub).unwrap();
+    let listing = json(&get(&hub, "/api/models/a/tree/main?recursive=true", &[]));
+    let large = listing.as_array().unwrap().iter().find(|entry| entry["lfs"].is_object()).unwrap();
+    let told = large["lfs"]["oid"].as_str().unwrap();
+    let etag = get(&hub, "/a/resolve/main/weights/model.bin", &[]);
+    assert_eq!(Some(&*format!("\"{}\"", told.to_lowercase())), etag.header("X-Linked-Etag"));
+    assert_eq!(told.to_uppercase(), told);
+}
+
+#[test]
 fn listings_come_in_pages_that_name_the_next() {
     let hub = Hub::start(HubOptions { page_size: 2, ..options(vec![repo("a")]) }).unwrap();
     let first = get(&hub, "/api/models/a/tree/main?recursive=true", &[]);
