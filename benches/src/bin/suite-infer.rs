@@ -130,20 +130,34 @@ fn plan(context: &Context, family: Family) -> Plan {
 /// The case of this demand; invalid where anything failed on the way.
 fn record(figures: &Figures, demand: &str) -> CaseRecord {
     let judged = judge(figures, &Targets::default());
-    let name = format!("{}/{demand}", figures.facts.name);
-    let found = judged.cases.into_iter().find(|case| case.case == name);
-    let mut record = found.unwrap_or_else(|| {
-        let mut record = CaseRecord::new(&*name, "");
+    let of = |demand: &str| {
+        let name = format!("{}/{demand}", figures.facts.name);
+        judged.cases.iter().find(|case| case.case == name).cloned()
+    };
+    let mut record = of(demand).unwrap_or_else(|| {
+        let mut record = CaseRecord::new(demand, "");
         record.withdraw(Verdict::Invalid, "nothing was measured");
         record
     });
     if demand.ends_with("around_share") && record.value.is_some() {
         record.judge(Limit::at_most(AROUND_PCT_MAX));
     }
+    if let Some(memory) = of("batch_memory").filter(|_| demand == "throughput") {
+        carry(&mut record, &memory);
+    }
     if let Some(words) = figures.failures.first() {
         record.withdraw(Verdict::Invalid, words);
     }
     record
+}
+
+/// A batch has two demands, and is measured once: what it peaks at stands beside its speed, and fails it too.
+fn carry(record: &mut CaseRecord, memory: &CaseRecord) {
+    record.beside.extend(memory.value.map(|mib| ("batch_memory_mib".to_owned(), mib)));
+    if memory.verdict == Verdict::Fail {
+        let reason = memory.reason.clone().unwrap_or_default();
+        record.withdraw(Verdict::Fail, format!("the memory of the batch: {reason}"));
+    }
 }
 
 struct Quiet;
@@ -160,4 +174,24 @@ impl Observer for Quiet {
     fn step(&mut self, _: Step) {}
 
     fn family(&mut self, _: &Figures) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_takes_too_much_memory_fails_however_fast_it_is() {
+        let judged = |unit: &str, value: f64, limit: Limit| {
+            let mut record = CaseRecord::new("", unit);
+            record.value = Some(value);
+            record.judge(limit);
+            record
+        };
+        let mut speed = judged("images/s", 30.0, Limit::at_least(20.0));
+        carry(&mut speed, &judged("MiB", 300.0, Limit::at_most(4096.0)));
+        assert_eq!((Verdict::Pass, 300.0), (speed.verdict, speed.beside["batch_memory_mib"]));
+        carry(&mut speed, &judged("MiB", 5000.0, Limit::at_most(4096.0)));
+        assert_eq!(Verdict::Fail, speed.verdict);
+    }
 }
