@@ -255,7 +255,12 @@ pub(crate) fn ask(address: SocketAddr, request: &str) -> io::Result<String> {
 }
 
 /// The sum over all labels of a metric.
-pub(crate) fn metric(address: SocketAddr, name: &str) -> f64 {
+///
+/// # Panics
+///
+/// When the server does not answer.
+#[must_use]
+pub fn metric(address: SocketAddr, name: &str) -> f64 {
     let request = "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let reply = ask(address, request).expect("the server answers");
     let lines = reply.lines().filter(|line| line.starts_with(name));

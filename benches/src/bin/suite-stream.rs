@@ -9,7 +9,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use benches::stream_behavior::{self, require_all};
+use benches::stream_behavior::{self, metric, require_all};
 use benches::stream_child::{Kind, Serving, leave_the_servers_core, serve_if_told};
 use benches::stream_client::{Client, Load, Outcome, quantiles};
 use benches::stream_instrument::listen;
@@ -69,6 +69,8 @@ fn main() -> ExitCode {
 struct Stretch {
     outcome: Outcome,
     cpu_us: f64,
+    /// Where they leave as fast as they can.
+    tokens_per_write: Option<f64>,
 }
 
 /// Lets a server stream for `time`, after a warm-up.
@@ -82,7 +84,9 @@ fn stretch(kind: Kind, interval: Duration, load: Load, time: Duration) -> Stretc
     let mut outcome = client.read_for(time).expect("streams can be read");
     let after = serving.used().expect("the server lives");
     outcome.wrong += begun.wrong + warm.wrong;
-    Stretch { outcome, cpu_us: (after.cpu_us - before.cpu_us) as f64 }
+    let told = |what| metric(serving.address, &format!("stream_tokens_per_write_{what}"));
+    let tokens_per_write = interval.is_zero().then(|| told("sum") / told("count"));
+    Stretch { outcome, cpu_us: (after.cpu_us - before.cpu_us) as f64, tokens_per_write }
 }
 
 /// Server and reference in turn, for so many rounds.
@@ -229,7 +233,7 @@ fn cpu_of(context: &Context, rounds: &[(Stretch, Stretch)]) -> CaseRecord {
 /// As fast as they leave: tokens per second of the server's CPU time, one event per token.
 fn flood(context: &Context, streams: usize, rate_min: f64) -> CaseRecord {
     let load = Load { streams, tokens: ENDLESS, stamped: false, ..Load::default() };
-    let Stretch { outcome, cpu_us } =
+    let Stretch { outcome, cpu_us, tokens_per_write } =
         stretch(Kind::Server, Duration::ZERO, load, context.seconds(0.7));
     let rate = outcome.tokens as f64 / cpu_us * 1e6;
     let limit = Some(Limit::at_least(rate_min));
@@ -237,6 +241,7 @@ fn flood(context: &Context, streams: usize, rate_min: f64) -> CaseRecord {
     let tokens = outcome.tokens as f64;
     record.beside.insert("tokens_per_s".to_owned(), tokens / outcome.window.as_secs_f64());
     record.beside.insert("tokens_per_read".to_owned(), tokens / outcome.reads as f64);
+    record.beside.extend(tokens_per_write.map(|each| ("tokens_per_write".to_owned(), each)));
     require_all(&mut record, outcome.wrong);
     record
 }
