@@ -146,7 +146,6 @@ struct Chosen {
 }
 
 /// What has to be there before anything is measured.
-#[derive(Default)]
 struct Ready {
     chosen: Vec<Chosen>,
     baseline: Option<Loaded>,
@@ -174,21 +173,31 @@ fn measure(options: &Options) -> Result<Report, Stop> {
     let signals = Signals::listen().map_err(Stop::Broken)?;
     let screen = Screen::new(options.json);
     prepare(options).map_err(Stop::Usage)?;
+    let (report, chosen) = reported(options, &signals, &screen)?;
+    conclude(options, &chosen, &screen, &report).map_err(Stop::Broken)?;
+    Ok(report)
+}
+
+/// The report of a run, with the cases that were chosen for it.
+fn reported(
+    options: &Options,
+    signals: &Signals,
+    screen: &Screen,
+) -> Result<(Report, Vec<Chosen>), Stop> {
     let mut report = Report::new(TOOL, environment());
     report.command = std::env::args().skip(1).collect();
     report.records_path = Some(RECORDS.to_owned());
     let mut run = Run { strict: options.strict, ..Run::default() };
-    let ready = match ready(options, &signals) {
+    let chosen = match ready(options, signals) {
         Ok(ready) => {
-            fill(options, &ready, &signals, &screen, &mut report);
-            ready
+            fill(options, &ready, signals, screen, &mut report);
+            ready.chosen
         }
         Err(Stop::Usage(why)) => return Err(Stop::Usage(why)),
-        Err(Stop::Interrupted(_)) => Ready::default(),
+        Err(Stop::Interrupted(_)) => Vec::new(),
         Err(Stop::Broken(why)) => {
-            say(&format!("error: {why}"));
             run.invalid_reasons.push(why);
-            Ready::default()
+            Vec::new()
         }
     };
     run.interrupted = signals.code().is_some();
@@ -196,8 +205,7 @@ fn measure(options: &Options) -> Result<Report, Stop> {
     report.finish(run);
     // SIGTERM has a code of its own.
     report.summary.exit_code = signals.code().unwrap_or(report.summary.exit_code);
-    conclude(options, &ready.chosen, &screen, &report).map_err(Stop::Broken)?;
-    Ok(report)
+    Ok((report, chosen))
 }
 
 /// Reads the baseline, which is refused before minutes are spent on building, and builds.
@@ -342,6 +350,9 @@ fn conclude(
 ) -> Result<(), Failure> {
     let folder = root().join(&options.output);
     write(report, &folder)?;
+    for why in &report.validity.reasons {
+        say(&format!("error: {why}"));
+    }
     let is_done = report.validity.valid && report.summary.verdict != RunVerdict::Interrupted;
     if let Some(name) = options.save_baseline.as_ref().filter(|_| is_done) {
         let path = baseline::save(name, report, chosen)?;
@@ -379,17 +390,10 @@ mod tests {
     use super::answers::checking;
     use super::*;
 
-    /// A folder of this test, empty.
-    fn folder(name: &str) -> PathBuf {
-        let folder = root().join("target/perf").join(format!("{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).unwrap();
-        folder
-    }
-
     #[test]
     fn what_is_refused_leaves_the_last_report_alone() {
-        let folder = folder("refused");
+        let folder = root().join(format!("target/perf/refused-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(RECORDS), "{}\n").unwrap();
         let fine = checking(Mode::Quick, &folder);
         assert_eq!(Ok(()), prepare(&fine));
@@ -400,17 +404,16 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_cannot_begin_replaces_the_last_report() {
-        let (folder, name) = (folder("torn"), format!("torn-{}", std::process::id()));
-        std::fs::write(folder.join("report.json"), "the last one").unwrap();
+    fn a_run_that_cannot_begin_has_a_report_that_says_so() {
+        let name = format!("torn-{}", std::process::id());
         baseline::keep_torn(&name);
-        let torn = Options { baseline: Some(name.clone()), ..checking(Mode::Quick, &folder) };
-        let report = measure(&torn).ok().unwrap();
-        assert_eq!((RunVerdict::Invalid, 4), (report.summary.verdict, report.summary.exit_code));
-        let left = std::fs::read_to_string(folder.join("report.json")).unwrap();
-        assert!(left.contains("the baseline is torn"), "{left}");
-        assert_eq!("", std::fs::read_to_string(folder.join(RECORDS)).unwrap());
-        std::fs::remove_dir_all(folder).unwrap();
+        let torn = Options { baseline: Some(name.clone()), ..checking(Mode::Quick, "") };
+        let begin = |signals| reported(&torn, &signals, &Screen::new(false)).ok().unwrap().0;
+        let Report { summary, validity, .. } = begin(Signals::default());
+        assert_eq!((RunVerdict::Invalid, 4), (summary.verdict, summary.exit_code));
+        assert!(validity.reasons[0].contains("the baseline is torn"), "{validity:?}");
+        let summary = begin(Signals::came(143)).summary;
+        assert_eq!((RunVerdict::Interrupted, 143), (summary.verdict, summary.exit_code));
         baseline::forget(&name);
     }
 }
