@@ -192,8 +192,8 @@ fn judge_overload(context: &Context, seen: &[Seen], shares: &[f64], taken_s: f64
     record
 }
 
-/// A hundred streams, their tokens spread over the interval, straight from their server and through a relay, in turn: what the relay adds to
-/// the median.
+/// A hundred streams, their tokens spread over the interval, straight from their server and through a relay, in
+/// turn: what the relay adds to the median.
 fn relay(context: &Context) -> CaseRecord {
     let interval = Duration::from_millis(20);
     let pairs = if context.mode == Mode::Pair { 1 } else { 2 };

@@ -1,9 +1,9 @@
 //! The outside world, under control: servers and links that are slow, lossy or lying on command.
 //!
 //! [`Origin`] is an HTTP/1.1 server on loopback that serves [`Blob`]s, whose bytes are computed, and
-//! breaks in the ways that [`Fault`] rules say; [`Hub`] is a model hub on two of them; [`Link`] makes a near server far; [`TokenSource`] emits
-//! tokens on an exact schedule and [`SseReader`] reads such streams strictly. The program `origin` is
-//! all of it on the command line.
+//! breaks in the ways that [`Fault`] rules say; [`Hub`] is a model hub on two of them; [`Link`] makes a
+//! near server far; [`TokenSource`] emits tokens on an exact schedule and [`SseReader`] reads such
+//! streams strictly. The program `origin` is all of it on the command line.
 //!
 //! # The guarantee
 //!
