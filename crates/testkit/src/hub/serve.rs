@@ -241,7 +241,10 @@ fn about(request: &Request, repo: &Stored, commit: &str) -> Value {
 }
 
 fn refs(repo: &Stored) -> Value {
-    let branch = |(name, commit): (&String, &String)| json!({"name": name, "ref": format!("refs/heads/{name}"), "targetCommit": commit});
+    let branch = |(name, commit): (&String, &String)| {
+        let name_in_git = format!("refs/heads/{name}");
+        json!({"name": name, "ref": name_in_git, "targetCommit": commit})
+    };
     let branches: Vec<_> = repo.revisions().iter().map(branch).collect();
     json!({"branches": branches, "tags": [], "converts": []})
 }
