@@ -69,14 +69,16 @@ impl<S: Dial, B: Replay> Opener<S, B> {
         match Route::to(origin, proxies.as_ref()) {
             Route::Direct => Ok((call(dial, origin.uri()).await?, TargetForm::Origin)),
             Route::Forward(hop) => {
-                Ok((call(dial, hop.uri).await?, TargetForm::Absolute(hop.authorization)))
+                let stream = call(dial, hop.uri.clone()).await;
+                Ok((stream.map_err(|e| hop.failed(e))?, TargetForm::Absolute(hop.authorization)))
             }
             Route::Tunnel(hop) => {
-                let mut tunnel = Tunnel::new(hop.uri, dial);
-                if let Some(authorization) = hop.authorization {
-                    tunnel = tunnel.with_auth(authorization);
+                let mut tunnel = Tunnel::new(hop.uri.clone(), dial);
+                if let Some(authorization) = &hop.authorization {
+                    tunnel = tunnel.with_auth(authorization.clone());
                 }
-                Ok((call(tunnel, origin.uri()).await?, TargetForm::Origin))
+                let stream = call(tunnel, origin.uri()).await;
+                Ok((stream.map_err(|e| hop.failed(e))?, TargetForm::Origin))
             }
         }
     }

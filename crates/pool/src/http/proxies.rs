@@ -8,6 +8,7 @@ use hyper::http::uri::Scheme;
 use hyper_util::client::proxy::matcher::Matcher;
 
 use super::origin::Origin;
+use crate::connect::BoxError;
 
 /// The proxies to go through, by the scheme of the request.
 ///
@@ -41,6 +42,35 @@ pub(super) enum Route {
 pub(super) struct Hop {
     pub(super) uri: Uri,
     pub(super) authorization: Option<HeaderValue>,
+}
+
+impl Hop {
+    /// Says that an error is that of the way through this proxy.
+    pub(super) fn failed(&self, source: BoxError) -> BoxError {
+        let host = self.uri.host().unwrap_or_default();
+        let port = self.uri.port().map(|port| format!(":{port}")).unwrap_or_default();
+        Box::new(ProxyFailed { address: format!("{host}{port}"), source })
+    }
+}
+
+/// There was no way through a proxy.
+#[derive(Debug)]
+struct ProxyFailed {
+    /// Its host and port, without the credentials that its URI may hold.
+    address: String,
+    source: BoxError,
+}
+
+impl fmt::Display for ProxyFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no way through the proxy {}", self.address)
+    }
+}
+
+impl std::error::Error for ProxyFailed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
 }
 
 /// A proxy that cannot be used: it is not an `http` URI with a host.

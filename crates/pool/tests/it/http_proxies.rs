@@ -1,5 +1,7 @@
 //! Ways through a proxy.
 
+use std::iter::successors;
+
 use http_body_util::BodyExt;
 use hyper::Uri;
 use pool::http::{Client, ClientOptions, Error, Proxies};
@@ -54,6 +56,18 @@ async fn a_star_exempts_addresses_too() {
         ..http_proxy("http://127.0.0.1:1")
     };
     check(around, "http://SERVER/a", &["GET /a HTTP/1.1"]).await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_there_is_told_without_its_credentials() {
+    let proxies = http_proxy("http://Aladdin:opensesame@127.0.0.1:1");
+    let client: Client = Client::new(ClientOptions { proxies, ..ClientOptions::default() });
+    let error = client.send(get("http://far.example/")).await.unwrap_err();
+    let causes = successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    let told: Vec<_> = causes.map(ToString::to_string).collect();
+    assert_eq!("no connection to http://far.example", told[0]);
+    assert!(told.iter().any(|cause| cause == "no way through the proxy 127.0.0.1:1"), "{told:?}");
+    assert!(!told.concat().contains("opensesame"));
 }
 
 /// The origin would answer who came to it directly.
