@@ -32,9 +32,10 @@ pub(crate) trait Told {
 /// alone.
 pub(crate) fn memory_of(downloader: &Downloader) -> Option<Monitor> {
     let monitor = Monitor::start(MonitorOptions::default()).ok()?;
+    let pressed = downloader.clone();
+    monitor.on_change(move |change, _| pressed.press(change.to));
+    // After that, or a change in between would go unheard.
     downloader.press(monitor.level());
-    let downloader = downloader.clone();
-    monitor.on_change(move |change, _| downloader.press(change.to));
     Some(monitor)
 }
 
