@@ -128,12 +128,12 @@ fn workspace(command: &str, features: &str, rest: &[&str]) -> Result<(), Failure
 fn each_feature_alone(metadata: &Metadata) -> Result<(), Failure> {
     for package in members(metadata) {
         let base =
-            ["check", "--quiet", "--package", package.name.as_str(), "--no-default-features"];
-        cargo(&base, &[])?;
+            ["clippy", "--quiet", "--package", package.name.as_str(), "--no-default-features"];
+        // What only one feature uses is dead without it, which no build of all features sees.
+        let strict = ["--", "--deny", "warnings"];
+        cargo(&[&base[..], &strict].concat(), &[])?;
         for feature in package.features.keys() {
-            let mut arguments = base.to_vec();
-            arguments.extend(["--features", feature]);
-            cargo(&arguments, &[])?;
+            cargo(&[&base[..], &["--features", feature], &strict].concat(), &[])?;
         }
     }
     Ok(())
