@@ -11,6 +11,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use hyper::body::{Buf, Bytes};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -23,6 +24,9 @@ use super::Shared;
 use crate::stream::plan::StampSource;
 use crate::stream::seam::{Stamped, Stamps};
 use crate::stream::transcript::Stamp;
+
+/// How long a connection may take to be there.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most that one read takes: four times what a step of a server puts on one stream.
 const READ_BYTES_MAX: usize = 16 << 10;
@@ -151,6 +155,9 @@ impl Connect<Origin> for Opener {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        // The addresses of a host share it: one that does not answer leaves time for the others. It is a
+        // little longer than the pool's, so that the last attempt is ended by the pool, which says so.
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT + CONNECT_TIMEOUT / 16));
         let tcp = tcp.call(shared.uri.clone()).await?.into_inner();
         let by_kernel = shared.plan.stamp == StampSource::Kernel;
         let tcp = Stamped::new(tcp, shared.clock.clone(), shared.counts.clone(), by_kernel);

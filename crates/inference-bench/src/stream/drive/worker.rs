@@ -8,7 +8,7 @@ use pool::{Options, Pool};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::JoinSet;
 
-use super::connection::Opener;
+use super::connection::{CONNECT_TIMEOUT, Opener};
 use super::exchange::{Exchange, Order};
 use super::{Connections, HEAD_START_NS, Shared};
 use crate::stream::arrivals::Arrivals;
@@ -74,6 +74,7 @@ fn connections(shared: &Arc<Shared>, worker: usize) -> Connections {
         connections_per_key_max: places,
         waiters_max: places,
         idle_timeout: Some(IDLE_TIMEOUT),
+        connect_timeout: Some(CONNECT_TIMEOUT),
         ..Options::default()
     };
     Pool::new(Opener(shared.clone()), options)
