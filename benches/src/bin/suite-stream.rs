@@ -69,7 +69,7 @@ fn main() -> ExitCode {
 struct Stretch {
     outcome: Outcome,
     cpu_us: f64,
-    /// Where they leave as fast as they can.
+    /// Of ours.
     tokens_per_write: Option<f64>,
 }
 
@@ -85,7 +85,7 @@ fn stretch(kind: Kind, interval: Duration, load: Load, time: Duration) -> Stretc
     let after = serving.used().expect("the server lives");
     outcome.wrong += begun.wrong + warm.wrong;
     let told = |what| metric(serving.address, &format!("stream_tokens_per_write_{what}"));
-    let tokens_per_write = interval.is_zero().then(|| told("sum") / told("count"));
+    let tokens_per_write = (kind == Kind::Server).then(|| told("sum") / told("count"));
     Stretch { outcome, cpu_us: (after.cpu_us - before.cpu_us) as f64, tokens_per_write }
 }
 
@@ -159,6 +159,10 @@ fn paced_thousand(context: &Context) -> CaseRecord {
     let cpu = cpu_of(context, &rounds);
     let ratio = cpu.value.unwrap_or(f64::NAN);
     record.beside.insert("cpu_ratio".to_owned(), ratio);
+    // The price of a token that is written by itself, beside those of the floods.
+    let ours = &rounds[0].0;
+    record.beside.insert("tokens_per_cpu_s".to_owned(), 1e6 / cpu_us_per_token(ours));
+    record.beside.extend(ours.tokens_per_write.map(|each| ("tokens_per_write".to_owned(), each)));
     if context.mode != Mode::Pair && (ratio.is_nan() || RATIO_MAX < ratio) {
         let reason = format!("{ratio:.2} times the reference's CPU time per token");
         record.withdraw(Verdict::Fail, reason);
