@@ -21,7 +21,7 @@ impl Route {
     /// Reads a path as it was sent, with its percent signs; `None` if it is none of a hub's.
     pub(super) fn parse(path: &str) -> Option<Self> {
         if let Some(rest) = path.strip_prefix("/api/resolve-cache/models/") {
-            let (repo, [commit, path]) = split(rest, |_| true)?;
+            let (repo, [commit, path]) = split(rest, is_commit)?;
             return Some(Self::Cached { repo, commit: decoded(commit)?, path: decoded(path)? });
         }
         if let Some(rest) = path.strip_prefix("/api/models/") {
@@ -48,6 +48,11 @@ impl Route {
             }
         }
     }
+}
+
+/// Whether a word is a commit, which names are not: no name of 40 hexadecimal digits is known of.
+fn is_commit(word: &str) -> bool {
+    word.len() == 40 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn decoded(text: &str) -> Option<String> {
@@ -92,6 +97,16 @@ mod tests {
         check_resolve("/org/a/resolve/main/x/y.bin", ["org/a", "main", "x/y.bin"]);
         check_resolve("/gpt2/resolve/refs%2Fpr%2F1/a%20b", ["gpt2", "refs/pr/1", "a b"]);
         check_resolve("/a/resolve/main/resolve/b", ["a", "main", "resolve/b"]);
+    }
+
+    #[test]
+    fn small_files_lie_at_a_commit() {
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        for repo in ["org/a", "gpt2"] {
+            let path = format!("/api/resolve-cache/models/{repo}/{commit}/x/y.json");
+            let (repo, commit, path_of) = names([repo, commit, "x/y.json"]);
+            assert_eq!(Some(Route::Cached { repo, commit, path: path_of }), Route::parse(&path));
+        }
     }
 
     #[test]
