@@ -44,12 +44,12 @@ impl Handler for Routes {
         let left = self.limit.map(|limit| (limit, self.quota.lock().take(limit, self.uptime())));
         if let Some((limit, left)) = left.filter(|(_, left)| !left.granted) {
             let reply = Reply::text(429, "too many requests: wait for the next window");
-            return Some(replied(tell(reply, limit, left)));
+            return Some(tell(replied(reply), limit, left));
         }
         let answer = self.find(request, &route).unwrap_or_else(|refusal| replied(refusal.reply()));
-        Some(match (answer, left) {
-            (Answer::Reply(reply), Some((limit, left))) => replied(tell(*reply, limit, left)),
-            (answer, _) => answer,
+        Some(match left {
+            Some((limit, left)) => tell(answer, limit, left),
+            None => answer,
         })
     }
 }
@@ -209,13 +209,24 @@ fn json_of(value: &Value) -> Answer {
 }
 
 /// Tells what is left of the quota, as draft-ietf-httpapi-ratelimit-headers has it.
-fn tell(reply: Reply, limit: HubRateLimit, left: Left) -> Reply {
+fn tell(answer: Answer, limit: HubRateLimit, left: Left) -> Answer {
     let HubRateLimit { quota, window } = limit;
     let Left { requests, seconds, .. } = left;
-    reply.with("RateLimit", format!("\"api\";r={requests};t={seconds}")).with(
-        "RateLimit-Policy",
-        format!("\"fixed window\";\"api\";q={quota};w={}", window.as_secs()),
-    )
+    let remaining = format!("\"api\";r={requests};t={seconds}");
+    let policy = format!("\"fixed window\";\"api\";q={quota};w={}", window.as_secs());
+    let told = [("RateLimit", remaining), ("RateLimit-Policy", policy)];
+    match answer {
+        Answer::Object(object, mut headers) => {
+            headers.extend(told);
+            Answer::Object(object, headers)
+        }
+        Answer::Reply(reply) => {
+            let told = told.into_iter();
+            replied(told.fold(*reply, |reply, (name, value)| reply.with(name, value)))
+        }
+        // A hub has none.
+        Answer::Stream => Answer::Stream,
+    }
 }
 
 fn presents_token(request: &Request, repo: &Stored) -> bool {

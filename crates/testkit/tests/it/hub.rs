@@ -181,6 +181,16 @@ fn above_the_quota_requests_are_refused_with_the_time_to_wait() {
 }
 
 #[test]
+fn what_is_left_is_told_with_files_too() {
+    let limit = HubRateLimit { quota: 9, window: std::time::Duration::from_secs(300) };
+    let hub =
+        Hub::start(HubOptions { rate_limit: Some(limit), ..options(vec![repo("org/a")]) }).unwrap();
+    let way = get(&hub, "/org/a/resolve/main/config.json", &[]);
+    let file = get(&hub, way.header("Location").unwrap(), &[]);
+    assert_eq!((200, Some("\"api\";r=7;t=300")), (file.status(), file.header("RateLimit")));
+}
+
+#[test]
 fn a_hundred_thousand_files_are_listed() {
     let mut large = HubRepo::new("large", COMMIT);
     large.files = (0..100_000).map(|n| HubFile::blob(format!("f/{n:06}"), 8, n)).collect();
