@@ -64,8 +64,8 @@ pub struct Options {
     /// 15 s unless set.
     pub keep_alive: Duration,
     /// A runner that takes so long for a step is given up: its requests fail, another is started. An
-    /// upstream that says nothing for so long has failed.
-    /// 30 s unless set.
+    /// upstream that says nothing for so long has failed, unless it generates a reply that is not streamed
+    /// ([`RelayOptions::reply_timeout`]). 30 s unless set.
     pub runner_timeout: Duration,
     /// What a stream may hold for a client that does not read: text and 32 bytes for each token.
     /// The runner's sequence pauses then. Exceeded by one token at most. 64 KiB unless set.
@@ -133,10 +133,18 @@ pub struct RelayOptions {
     pub upstreams: Vec<String>,
     /// How often an upstream is asked how it is. 2 s unless set.
     pub health_interval: Duration,
+    /// How long a reply that is not streamed may take: nothing is heard of it until it is there as a
+    /// whole. 600 s unless set, as long as OpenAI's clients wait; [`Options::runner_timeout`] where that
+    /// is longer.
+    pub reply_timeout: Duration,
 }
 
 impl Default for RelayOptions {
     fn default() -> Self {
-        Self { upstreams: Vec::new(), health_interval: Duration::from_secs(2) }
+        Self {
+            upstreams: Vec::new(),
+            health_interval: Duration::from_secs(2),
+            reply_timeout: Duration::from_secs(600),
+        }
     }
 }

@@ -34,7 +34,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) struct Relay {
     upstreams: Vec<Arc<Upstream>>,
+    /// For streams and questions: silence is a failure.
     client: Client<Full<Bytes>>,
+    /// For replies that are generated as a whole: nothing is heard of them until they are there.
+    patient: Client<Full<Bytes>>,
     clock: Clock,
     /// Counts picks, so that upstreams with equally much to do take turns.
     turn: AtomicU64,
@@ -60,9 +63,13 @@ impl Relay {
         if upstreams.is_empty() {
             return Err("there is no upstream; name at least one".to_owned());
         }
+        let silence_max = options.runner_timeout;
+        let [client, patient] =
+            clients(options, [silence_max, relay.reply_timeout.max(silence_max)])?;
         Ok(Self {
             upstreams,
-            client: client(options)?,
+            client,
+            patient,
             clock,
             turn: AtomicU64::new(0),
             is_watched: AtomicBool::new(false),
@@ -126,7 +133,11 @@ impl Relay {
     }
 }
 
-fn client(options: &Options) -> Result<Client<Full<Bytes>>, String> {
+/// Clients with the same limits and roots of trust, each with its own patience.
+fn clients(
+    options: &Options,
+    silences_max: [Duration; 2],
+) -> Result<[Client<Full<Bytes>>; 2], String> {
     let connections_max = options.running_max.saturating_add(16);
     let defaults = ClientOptions::default();
     let pool = pool::Options {
@@ -135,14 +146,20 @@ fn client(options: &Options) -> Result<Client<Full<Bytes>>, String> {
         connect_timeout: Some(CONNECT_TIMEOUT),
         ..defaults.pool.clone()
     };
-    let timeout = Some(options.runner_timeout);
-    let client = ClientOptions { pool, head_timeout: timeout, body_timeout: timeout, ..defaults };
+    let shared = ClientOptions { pool, ..defaults };
     #[cfg(feature = "tls")]
-    let client = {
+    let shared = {
         let tls = pool::http::Tls::new();
-        ClientOptions { tls: Some(tls.map_err(|error| error.to_string())?), ..client }
+        ClientOptions { tls: Some(tls.map_err(|error| error.to_string())?), ..shared }
     };
-    Ok(Client::new(client))
+    Ok(silences_max.map(|silence_max| {
+        let timeout = Some(silence_max);
+        Client::new(ClientOptions {
+            head_timeout: timeout,
+            body_timeout: timeout,
+            ..shared.clone()
+        })
+    }))
 }
 
 #[cfg(test)]

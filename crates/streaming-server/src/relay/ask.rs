@@ -119,7 +119,8 @@ impl Relay {
     ) -> Result<Begun, Failed> {
         upstream.asked.add(1);
         let uri = upstream.uri(&forward.path);
-        let reply = self.client.send(forward.request(uri)).await.map_err(|_| Failed::Broken)?;
+        let client = if forward.is_whole() { &self.patient } else { &self.client };
+        let reply = client.send(forward.request(uri)).await.map_err(|_| Failed::Broken)?;
         let (head, body) = reply.into_parts();
         let status = head.status;
         let is_stream = forward.streams && status == StatusCode::OK;

@@ -51,6 +51,11 @@ impl Forward {
         Self { method: parts.method.clone(), path, headers, body, streams }
     }
 
+    /// Whether a reply is asked for that is generated as a whole.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.streams && self.method == Method::POST
+    }
+
     pub(super) fn request(&self, uri: Uri) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();

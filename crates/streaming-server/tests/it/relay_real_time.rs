@@ -44,6 +44,24 @@ fn an_upstream_that_stalls_is_given_up() {
     );
 }
 
+/// Of a reply that is not streamed nothing is heard while it is generated: silence is no failure.
+#[test]
+fn a_whole_reply_may_take_longer_than_a_stream_may_be_silent() {
+    let (head, body) = ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", "{}");
+    for at_once in [head, ""] {
+        let rest = format!("{head}{body}").split_off(at_once.len());
+        let upstream = Upstream::keeps(move |stream, _| {
+            let _ = stream.write_all(at_once.as_bytes());
+            std::thread::sleep(2 * quick().runner_timeout);
+            let _ = stream.write_all(rest.as_bytes());
+        });
+        let served = relay(quick(), &[&upstream]);
+        let raw = request("/v1/completions", BODY_WHOLE, "Connection: close\r\n");
+        let reply = Reply::parse(&served.send(&raw));
+        assert_eq!((200, body, 1), (reply.status, reply.text().as_str(), upstream.seen().len()));
+    }
+}
+
 /// Twelve clients, one request after the other each: the upstream that is three times as fast serves
 /// about three times as many of them.
 #[test]

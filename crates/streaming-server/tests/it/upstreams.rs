@@ -108,7 +108,8 @@ pub(crate) fn relay(options: Options, upstreams: &[&Upstream]) -> Served {
 pub(crate) fn relay_to(options: Options, upstreams: Vec<String>) -> Served {
     let options = Options { models: Vec::new(), ..options };
     let health_interval = Duration::from_millis(200);
-    serve_on(Server::relay(options, &RelayOptions { upstreams, health_interval }).unwrap())
+    let relay = RelayOptions { upstreams, health_interval, ..RelayOptions::default() };
+    serve_on(Server::relay(options, &relay).unwrap())
 }
 
 /// The head of a stream in chunks.

@@ -98,7 +98,7 @@ pub(crate) struct Args {
     /// How long the body of a request may take
     #[arg(long, value_name = "D", default_value = "30s", value_parser = parse_duration)]
     pub(crate) body_timeout: Duration,
-    /// How long a step of the runner may take, and an upstream be silent
+    /// How long a step of the runner may take, and an upstream be silent that streams
     #[arg(long, value_name = "D", default_value = "30s", value_parser = parse_duration)]
     pub(crate) runner_timeout: Duration,
     /// How long streams may take to finish after SIGTERM
