@@ -107,7 +107,12 @@ async fn prepare(
     check_media_type(&parts.headers)?;
     let fault = fault_of(core, &parts.headers)?;
     let (bytes, held) = upload::read(core, body).await?;
-    let ask = parse(core, api, bytes).await?;
+    let tokens_max = core.options.tokens_max;
+    let ask = parse(core, bytes.len(), move || match api {
+        Api::Completions => Ask::completion(&bytes, tokens_max),
+        Api::Chat => Ask::chat(&bytes, tokens_max),
+    });
+    let ask = ask.await?;
     let model = model_of(core, ask.model.as_deref())?;
     if let Some(Fault::SlowHead { time }) = fault {
         tokio::time::sleep(time).await;
@@ -136,14 +141,13 @@ fn fault_of(core: &Core, headers: &HeaderMap) -> Result<Option<Fault>, ApiError>
     fault.map(Some).map_err(|error| ApiError::invalid(FAULT.as_str(), error.to_string()))
 }
 
-async fn parse(core: &Core, api: Api, bytes: Vec<u8>) -> Result<Ask, ApiError> {
-    let tokens_max = core.options.tokens_max;
-    let is_small = bytes.len() <= PARSE_INLINE_BYTES;
-    let read = move || match api {
-        Api::Completions => Ask::completion(&bytes, tokens_max),
-        Api::Chat => Ask::chat(&bytes, tokens_max),
-    };
-    if is_small {
+/// Reads a body of so many bytes into fields.
+pub(super) async fn parse<T: Send + 'static>(
+    core: &Core,
+    bytes: usize,
+    read: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    if bytes <= PARSE_INLINE_BYTES {
         return read();
     }
     let turn = Arc::clone(&core.parses).acquire_owned().await.expect("it is never closed");
@@ -215,4 +219,45 @@ fn head(shape: Shape, stream: StreamBody, fault: Option<Fault>) -> Response<Body
     // nginx would hold events back until it has a page of them.
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     reply
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::serve::Server;
+    use crate::sync::Mutex;
+    use crate::{Options, TestOptions, TestRunner};
+
+    #[tokio::test]
+    async fn large_bodies_are_read_two_at_a_time_and_small_ones_at_once() {
+        let runner = || TestRunner::new(TestOptions::default());
+        let server = Server::start(Options::default(), runner).unwrap();
+        let gate = Arc::new(Mutex::new(()));
+        let shut = gate.lock();
+        let (begin, begun) = std::sync::mpsc::channel();
+        let large = || {
+            let (gate, begin) = (Arc::clone(&gate), begin.clone());
+            Box::pin(parse(&server.core, PARSE_INLINE_BYTES + 1, move || {
+                begin.send(()).unwrap();
+                Ok(drop(gate.lock()))
+            }))
+        };
+        let mut polled = Context::from_waker(Waker::noop());
+        let mut large: Vec<_> = (0..=PARSES_MAX).map(|_| large()).collect();
+        for reading in &mut large {
+            assert!(reading.as_mut().poll(&mut polled).is_pending());
+        }
+        (0..PARSES_MAX).for_each(|_| begun.recv().unwrap());
+        let last = large.pop().unwrap();
+        // Whoever goes leaves a thread at work, and its turn with it.
+        drop(large);
+        assert_eq!(0, server.core.parses.available_permits());
+        let mut small = Box::pin(parse(&server.core, PARSE_INLINE_BYTES, || Ok(())));
+        assert!(small.as_mut().poll(&mut polled).is_ready());
+        drop(shut);
+        last.await.unwrap();
+    }
 }

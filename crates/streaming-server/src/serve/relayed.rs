@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::accept::Local;
 use super::admit::{Cost, admit, note_refused, take_request};
-use super::generate::{Caller, check_media_type};
+use super::generate::{Caller, check_media_type, parse};
 use super::generation::Visit;
 use super::{Core, upload};
 use crate::admission::Permit;
@@ -24,7 +24,7 @@ use crate::body::{Body, RelayBody};
 use crate::handover::{Failure, Outlet, Stream};
 use crate::metrics::Phase;
 use crate::relay::{Begun, Forward, Load, REPLY_BYTES_MAX, Relay, Whole};
-use crate::render::error_of;
+use crate::render::{Api, error_of};
 use crate::wire::{ApiError, Glance};
 
 /// A reply that says it took more is believed so much: the largest has no more bytes. A sum that wraps
@@ -61,13 +61,14 @@ pub(super) async fn relay(
     local: &Arc<Local>,
     relay: &Relay,
     Caller { connection, tenant, .. }: Caller,
+    api: Api,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, ApiError> {
     let core = &local.core;
     let mut visit = Visit::begin(core);
     take_request(core, &tenant).inspect_err(|_| visit.end())?;
     let (parts, body) = request.into_parts();
-    let prepared = prepare(core, &parts, body).await;
+    let prepared = prepare(core, api, &parts, body).await;
     let (forward, cost, held) = prepared.inspect_err(|error| {
         visit.end();
         note_refused(core, error);
@@ -119,12 +120,19 @@ pub(super) async fn pass(
 /// Everything that can be wrong with a request before it is let in.
 async fn prepare(
     core: &Core,
+    api: Api,
     parts: &Parts,
     body: Incoming,
 ) -> Result<(Forward, Cost, Reservation), ApiError> {
     check_media_type(&parts.headers)?;
     let (bytes, held) = upload::read(core, body).await?;
-    let glance = Glance::at(&bytes, core.options.tokens_max)?;
+    let (bytes, tokens_max) = (Bytes::from(bytes), core.options.tokens_max);
+    let body = bytes.clone();
+    let glance = parse(core, bytes.len(), move || match api {
+        Api::Completions => Glance::completion(&body, tokens_max),
+        Api::Chat => Glance::chat(&body, tokens_max),
+    });
+    let glance = glance.await?;
     let models = &core.options.models;
     if let Some(model) = glance.model.as_ref().filter(|_| !models.is_empty())
         && !models.contains(model)
@@ -137,7 +145,7 @@ async fn prepare(
         priority: glance.priority,
     };
     let has_our_key = core.tenants.have_keys();
-    let forward = Forward::new(parts, bytes.into(), glance.stream, has_our_key);
+    let forward = Forward::new(parts, bytes, glance.stream, has_our_key);
     Ok((forward, cost, held))
 }
 

@@ -53,7 +53,7 @@ pub(super) async fn answer(
                 Source::Runner(engine) => {
                     Box::pin(generate(&local, engine, caller, api, request)).await
                 }
-                Source::Relay(to) => Box::pin(relay(&local, to, caller, request)).await,
+                Source::Relay(to) => Box::pin(relay(&local, to, caller, api, request)).await,
             }
         }
         Ok(Entered::Route(Route::Told(told), _)) => match &local.core.source {
