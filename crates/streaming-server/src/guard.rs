@@ -57,49 +57,58 @@ impl Guard {
         Self { place: Place::Head, head: Vec::new(), skipped: false, heads: 0 }
     }
 
-    /// Reads bytes and writes what is to be handed on.
-    pub(crate) fn read(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Verdict {
-        while !bytes.is_empty() {
-            let taken = match &mut self.place {
-                Place::Over => return Verdict::Fine,
-                Place::Body(left) => {
-                    let n =
-                        usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
-                    *left -= n as u64;
-                    if *left == 0 {
-                        self.place = Place::Head;
-                    }
+    /// Reads bytes up to the end of a request and writes what is to be handed on. Returns how many it read:
+    /// the rest is the next request's.
+    pub(crate) fn read(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> (usize, Verdict) {
+        let mut read = 0;
+        while read < bytes.len() {
+            match self.read_some(&bytes[read..], out) {
+                Ok(taken) => read += taken,
+                Err(verdict) => {
+                    self.place = Place::Over;
+                    return (bytes.len(), verdict);
+                }
+            }
+            if !self.is_within() {
+                break;
+            }
+        }
+        (read, Verdict::Fine)
+    }
+
+    /// Reads what belongs together of bytes; returns how many that were.
+    fn read_some(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Verdict> {
+        let taken = match &mut self.place {
+            Place::Over => return Ok(bytes.len()),
+            Place::Head => {
+                return self.read_head(bytes, out).map_err(|fault| {
+                    self.heads += 1;
+                    out.extend_from_slice(STAND_IN);
+                    Verdict::Refused(fault)
+                });
+            }
+            Place::Body(left) => {
+                let n = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                *left -= n as u64;
+                if *left == 0 {
+                    self.place = Place::Head;
+                }
+                n
+            }
+            Place::Chunks(chunks) => match chunks.read(bytes) {
+                Progress::Within => bytes.len(),
+                Progress::End(n) => {
+                    self.place = Place::Head;
                     n
                 }
-                Place::Chunks(chunks) => match chunks.read(bytes) {
-                    Progress::Within => bytes.len(),
-                    Progress::End(n) => {
-                        self.place = Place::Head;
-                        n
-                    }
-                    Progress::Wrong(n) => {
-                        self.place = Place::Over;
-                        out.extend_from_slice(&bytes[..n]);
-                        return Verdict::Broken;
-                    }
-                },
-                Place::Head => match self.read_head(bytes, out) {
-                    Ok(n) => {
-                        bytes = &bytes[n..];
-                        continue;
-                    }
-                    Err(fault) => {
-                        self.place = Place::Over;
-                        self.heads += 1;
-                        out.extend_from_slice(STAND_IN);
-                        return Verdict::Refused(fault);
-                    }
-                },
-            };
-            out.extend_from_slice(&bytes[..taken]);
-            bytes = &bytes[taken..];
-        }
-        Verdict::Fine
+                Progress::Wrong(n) => {
+                    out.extend_from_slice(&bytes[..n]);
+                    return Err(Verdict::Broken);
+                }
+            },
+        };
+        out.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
     }
 
     /// How many heads were handed on.

@@ -10,6 +10,7 @@ mod keeper;
 mod relayed;
 mod route;
 mod socket;
+mod turn;
 mod upload;
 
 use std::future::Future;

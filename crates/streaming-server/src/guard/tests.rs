@@ -6,9 +6,10 @@ use super::*;
 fn pass(bytes: &[u8], piece: usize) -> (Vec<u8>, Verdict) {
     let (mut guard, mut out) = (Guard::new(), Vec::new());
     let mut verdict = Verdict::Fine;
-    for bytes in bytes.chunks(piece) {
-        if verdict == Verdict::Fine {
-            verdict = guard.read(bytes, &mut out);
+    for mut bytes in bytes.chunks(piece) {
+        while verdict == Verdict::Fine && !bytes.is_empty() {
+            let read = guard.read(bytes, &mut out);
+            (bytes, verdict) = (&bytes[read.0..], read.1);
         }
     }
     (out, verdict)
@@ -158,6 +159,18 @@ fn what_waits_holds_nothing_and_is_not_within() {
     guard.read(b"x", &mut out);
     assert!(!guard.is_within());
     assert_eq!((0, 1), (guard.head.capacity(), guard.heads()));
+}
+
+#[test]
+fn nothing_is_read_of_a_request_behind_another() {
+    let (chunked, plain) = ("Transfer-Encoding: chunked", "Content-Length: 3");
+    for (field, body) in [(chunked, "1\r\nx\r\n0\r\n\r\n"), (plain, "abc"), ("X: y", "")] {
+        let request = format!("POST / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n{body}");
+        let (mut guard, mut out) = (Guard::new(), Vec::new());
+        let read = guard.read(format!("{request}nonsense\n").as_bytes(), &mut out);
+        assert_eq!((request.len(), Verdict::Fine, request.as_bytes()), (read.0, read.1, &out[..]));
+        assert!(!guard.is_within());
+    }
 }
 
 proptest! {

@@ -9,7 +9,7 @@ use hyper::server::conn::http1;
 use hyper::service::HttpService;
 
 use super::socket::Socket;
-use crate::body::Body;
+use super::turn::InTurn;
 use crate::guard::Fault;
 use crate::metrics::Metrics;
 use crate::seam::Clock;
@@ -29,8 +29,10 @@ pub(crate) struct Connection {
     emitted_ns: AtomicU64,
     cut: AtomicBool,
     draining: AtomicBool,
-    /// How many requests were answered.
+    /// How many requests have come.
     requests: AtomicU64,
+    /// How many of them have been answered, up to the last bytes.
+    answered: AtomicU64,
     /// What is wrong with the request of this number, the last one.
     refused: Mutex<Option<(u64, Fault)>>,
     /// Wakes the connection's task.
@@ -47,6 +49,7 @@ impl Connection {
             cut: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             requests: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             refused: Mutex::new(None),
             waker: Mutex::new(None),
         }
@@ -89,6 +92,17 @@ impl Connection {
         self.refused.lock().filter(|refused| refused.0 == number).map(|refused| refused.1)
     }
 
+    /// Whether so many requests have been answered: the next one may come.
+    pub(super) fn has_answered(&self, requests: u64) -> bool {
+        requests <= self.answered.load(Ordering::Relaxed)
+    }
+
+    /// A request was answered. hyper reads the next one as soon as the last bytes of it are written: from
+    /// then on there is a time-out for its head.
+    pub(super) fn end_turn(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn wake(&self) {
         if let Some(waker) = &*self.waker.lock() {
             waker.wake_by_ref();
@@ -98,7 +112,7 @@ impl Connection {
     /// Drives a connection to its end. Its task must do nothing else: the first waker stands for all.
     pub(super) async fn drive<S>(&self, connection: http1::Connection<Socket, S>)
     where
-        S: HttpService<hyper::body::Incoming, ResBody = Body>,
+        S: HttpService<hyper::body::Incoming, ResBody = InTurn>,
         S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let mut connection = pin!(connection);

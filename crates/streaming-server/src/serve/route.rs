@@ -14,6 +14,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::accept::Local;
 use super::generate::{Caller, generate};
 use super::relayed::{pass, relay};
+use super::turn::InTurn;
 use super::{Connection, Core, Source};
 use crate::body::Body;
 use crate::guard::Fault;
@@ -32,7 +33,8 @@ pub(super) async fn answer(
     local: Arc<Local>,
     connection: Arc<Connection>,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+) -> Result<Response<InTurn>, Infallible> {
+    let turn = Arc::clone(&connection);
     let number = local.core.draw();
     let id = request.headers().get(&REQUEST_ID).filter(|id| id.len() <= REQUEST_ID_BYTES_MAX);
     let id = id.cloned().unwrap_or_else(|| {
@@ -71,7 +73,7 @@ pub(super) async fn answer(
         headers.append(name, value.clone());
     }
     headers.insert(REQUEST_ID, id);
-    Ok(reply)
+    Ok(reply.map(|body| InTurn::new(body, turn)))
 }
 
 impl From<Fault> for ApiError {

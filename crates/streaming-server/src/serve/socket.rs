@@ -21,6 +21,9 @@ const READ_BYTES: usize = 8 << 10;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 16 << 20;
 
+/// The most that is read of requests ahead of their turn. Behind it nobody sees a client go.
+const AHEAD_BYTES_MAX: usize = 64 << 10;
+
 /// A connection's socket.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -31,6 +34,9 @@ pub(super) struct Socket {
     /// What was looked at and is still to be handed on, from `ready_at`.
     ready: Vec<u8>,
     ready_at: usize,
+    /// What came of requests ahead of their turn. hyper must not have it: with bytes to read it looks for
+    /// no end, and a client that goes would be noticed when its answer is written.
+    ahead: Vec<u8>,
     lingers: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
@@ -43,6 +49,7 @@ impl Socket {
             verdict: Verdict::Fine,
             ready: Vec::new(),
             ready_at: 0,
+            ahead: Vec::new(),
             lingers: None,
         }
     }
@@ -56,6 +63,36 @@ impl Socket {
                 read => return Poll::Ready(read),
             }
         }
+    }
+
+    /// Whether the next bytes are of a request whose turn it is.
+    fn has_turn(&self) -> bool {
+        self.guard.is_within() || self.connection.has_answered(self.guard.heads())
+    }
+
+    /// Keeps what comes ahead of its turn. Ready at the end: the client has gone.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.ahead.len() < AHEAD_BYTES_MAX {
+            // Before the buffer below is made: mostly there is nothing to be read.
+            ready!(self.stream.poll_read_ready(cx))?;
+            let mut bytes = [0; READ_BYTES];
+            let n = ready!(self.poll_take(cx, &mut bytes))?;
+            if n == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            self.ahead.extend_from_slice(&bytes[..n]);
+        }
+        Poll::Pending
+    }
+
+    /// Looks at bytes whose turn it is; keeps those behind them.
+    fn look_at(&mut self, bytes: &[u8]) {
+        let (read, verdict) = self.guard.read(bytes, &mut self.ready);
+        self.ahead.extend_from_slice(&bytes[read..]);
+        if let Verdict::Refused(fault) = verdict {
+            self.connection.refuse(self.guard.heads(), fault);
+        }
+        self.verdict = verdict;
     }
 
     /// Hands on what was looked at.
@@ -108,19 +145,21 @@ impl Read for Socket {
                 Verdict::Refused(_) => return Poll::Pending,
                 Verdict::Broken => return Poll::Ready(Ok(())),
             }
-            // Before the buffer below is made: mostly there is nothing to be read.
+            if !self.has_turn() {
+                return self.poll_gone(cx);
+            }
+            if !self.ahead.is_empty() {
+                let ahead = std::mem::take(&mut self.ahead);
+                self.look_at(&ahead);
+                continue;
+            }
             ready!(self.stream.poll_read_ready(cx))?;
             let mut bytes = [0; READ_BYTES];
             let n = ready!(self.poll_take(cx, &mut bytes))?;
             if n == 0 {
                 return Poll::Ready(Ok(()));
             }
-            let Self { guard, ready, .. } = &mut *self;
-            let verdict = guard.read(&bytes[..n], ready);
-            if let Verdict::Refused(fault) = verdict {
-                self.connection.refuse(self.guard.heads(), fault);
-            }
-            self.verdict = verdict;
+            self.look_at(&bytes[..n]);
         }
     }
 }

@@ -91,6 +91,21 @@ fn a_client_that_goes_from_a_reply_that_is_not_streamed_is_told() {
 }
 
 #[test]
+fn a_client_that_has_sent_ahead_and_goes_is_told() {
+    let (served, log) = serve_script(Options::default(), &[b"x"], true);
+    log.hold.store(true, Ordering::SeqCst);
+    for (n, ahead) in
+        ["GET /live HTTP/1.1\r\nHost: a\r\n\r\n", "GET /li", "\r\n"].iter().enumerate()
+    {
+        let mut stream = served.open(ENDLESS);
+        stream.write_all(ahead.as_bytes()).unwrap();
+        log.wait(|seen| seen.started.len() == n + 1);
+        drop(stream);
+        told(&log, &served, n + 1, Instant::now());
+    }
+}
+
+#[test]
 fn every_choice_of_a_client_that_goes_is_told() {
     let (served, log) = serve_script(Options::default(), &[b"x"], true);
     let body = r#"{"prompt":["a","b"],"n":3,"max_tokens":1000000,"stream":true}"#;

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use streaming_server::Options;
@@ -267,6 +268,47 @@ fn requests_in_one_write_are_answered_in_order() {
     }
     assert_eq!((4, 4), (first.events().len() + 1, third.events().len() + 1));
     assert_eq!("healthy", second.json()["status"]);
+}
+
+#[test]
+fn a_request_that_came_ahead_is_answered_when_its_turn_comes() {
+    for (stream, panics) in [(true, false), (false, false), (false, true)] {
+        let (served, log) = serve_script(Options::default(), &[b"x"], false);
+        log.hold.store(true, Ordering::SeqCst);
+        log.panic.store(panics, Ordering::SeqCst);
+        let body = format!(r#"{{"prompt":"a","max_tokens":1,"stream":{stream}}}"#);
+        let mut requests = request(COMPLETIONS, &body, "");
+        requests.extend(b"GET /version HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        let mut client = served.connect();
+        client.write_all(&requests).unwrap();
+        log.wait(|seen| seen.started.len() == 1);
+        log.hold.store(false, Ordering::SeqCst);
+        let mut replies = Vec::new();
+        client.read_to_end(&mut replies).unwrap();
+        assert!(Reply::parse(Reply::split(&replies).1).text().contains("version"));
+    }
+}
+
+/// Far more of them than are kept ahead of their turn.
+#[test]
+fn requests_in_one_write_are_all_answered() {
+    let served = serve_test();
+    let mut client = served.connect();
+    let get = "GET /live HTTP/1.1\r\nHost: test\r\n\r\n".repeat(9_999);
+    let last = "GET /version HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+    std::thread::scope(|scope| {
+        let mut sender = client.try_clone().unwrap();
+        scope.spawn(move || sender.write_all(format!("{get}{last}").as_bytes()).unwrap());
+        let mut replies = Vec::new();
+        client.read_to_end(&mut replies).unwrap();
+        let (mut rest, mut n) = (&replies[..], 0);
+        while !rest.is_empty() {
+            let (reply, behind) = Reply::split(rest);
+            (rest, n) = (behind, n + 1);
+            assert_eq!((200, n == 10_000), (reply.status, reply.text().contains("version")));
+        }
+        assert_eq!(10_000, n);
+    });
 }
 
 #[test]
