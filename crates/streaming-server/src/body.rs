@@ -17,8 +17,8 @@ use hyper::body::{Frame as HttpFrame, SizeHint};
 pub(crate) use self::faulty::FaultyBody;
 pub(crate) use self::frame::{Frame, FramePool};
 pub(crate) use self::relay::RelayBody;
-pub(crate) use self::reply::ReplyBody;
 use self::reply::take_piece;
+pub(crate) use self::reply::{ReplyBody, Running};
 pub(crate) use self::stream::StreamBody;
 
 /// A connection is closed in the middle of a reply, on purpose.

@@ -6,23 +6,30 @@ use bytes::Bytes;
 use memory::Reservation;
 
 use super::frame::FRAME_BYTES;
-use crate::serve::Generation;
+use crate::serve::{Generation, Relayed};
 
-/// The parts of a reply, and the place of its request: until the last of it is on its way, the request
-/// runs, and its bytes are held.
+/// A request that runs until the last of its reply is on its way, and what holds the reply's bytes.
+#[derive(Debug)]
+#[expect(dead_code, reason = "nothing is asked of it: its end is what counts")]
+pub(crate) enum Running {
+    Generated(Generation, Reservation),
+    /// The bytes themselves hold their reservation.
+    Relayed(Relayed),
+}
+
+/// The parts of a reply, and the place of its request.
 #[derive(Debug)]
 pub(crate) struct ReplyBody {
     parts: VecDeque<Bytes>,
     left_bytes: u64,
-    _generation: Generation,
-    _held: Reservation,
+    _running: Running,
 }
 
 impl ReplyBody {
     /// A body of parts that are not empty.
-    pub(crate) fn new(parts: VecDeque<Bytes>, generation: Generation, held: Reservation) -> Self {
+    pub(crate) fn new(parts: VecDeque<Bytes>, running: Running) -> Self {
         let left_bytes = parts.iter().map(|part| part.len() as u64).sum();
-        Self { parts, left_bytes, _generation: generation, _held: held }
+        Self { parts, left_bytes, _running: running }
     }
 
     pub(crate) fn is_done(&self) -> bool {

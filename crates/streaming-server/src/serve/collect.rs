@@ -10,7 +10,7 @@ use memory::Reservation;
 
 use super::Core;
 use super::generation::{Generation, Sent};
-use crate::body::{Body, ReplyBody};
+use crate::body::{Body, ReplyBody, Running};
 use crate::handover::{Failure, Pending, Piece, PieceKind};
 use crate::render::{Front, Whole, error_of};
 use crate::seam::unix_seconds;
@@ -55,7 +55,7 @@ pub(super) async fn collect(
     }
     let front = Front { id: &told.id, created: unix_seconds(), model: told.model };
     let parts = whole.into_parts(&front, &told.usage);
-    let body = ReplyBody::new(parts, generation, held);
+    let body = ReplyBody::new(parts, Running::Generated(generation, held));
     let mut reply = Response::new(Body::Reply(Box::new(body)));
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(reply)

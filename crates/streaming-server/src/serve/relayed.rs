@@ -20,7 +20,7 @@ use super::generation::Visit;
 use super::{Core, upload};
 use crate::admission::Permit;
 use crate::arena::Id;
-use crate::body::{Body, RelayBody};
+use crate::body::{Body, RelayBody, ReplyBody, Running};
 use crate::handover::{Failure, Outlet, Stream};
 use crate::metrics::Phase;
 use crate::relay::{Begun, Forward, Load, REPLY_BYTES_MAX, Relay, Whole};
@@ -85,9 +85,10 @@ pub(super) async fn relay(
     match begun {
         Begun::Whole(whole) => {
             relayed.end_whole(&whole, cost.tokens_max);
-            let mut reply = Response::new(Body::whole(whole.body));
-            (*reply.status_mut(), *reply.headers_mut()) = (whole.status, whole.headers);
-            Ok(reply)
+            Ok(reply_of(whole, |bytes| {
+                let parts = [bytes].into_iter().filter(|bytes| !bytes.is_empty()).collect();
+                Body::Reply(Box::new(ReplyBody::new(parts, Running::Relayed(relayed))))
+            }))
         }
         Begun::Stream { headers, first, rest } => {
             let lines =
@@ -108,13 +109,16 @@ pub(super) async fn pass(
 ) -> Result<Response<Body>, ApiError> {
     let forward = Forward::new(parts, Bytes::new(), false, core.tenants.have_keys());
     match relay.ask(&forward, &core.held).await?.0 {
-        Begun::Whole(whole) => {
-            let mut reply = Response::new(Body::whole(whole.body));
-            (*reply.status_mut(), *reply.headers_mut()) = (whole.status, whole.headers);
-            Ok(reply)
-        }
+        Begun::Whole(whole) => Ok(reply_of(whole, Body::Whole)),
         Begun::Stream { .. } => Err(ApiError::bad_gateway()),
     }
+}
+
+/// A reply that is passed on, whatever holds its bytes.
+fn reply_of(whole: Whole, body: impl FnOnce(Bytes) -> Body) -> Response<Body> {
+    let mut reply = Response::new(body(whole.body));
+    (*reply.status_mut(), *reply.headers_mut()) = (whole.status, whole.headers);
+    reply
 }
 
 /// Everything that can be wrong with a request before it is let in.

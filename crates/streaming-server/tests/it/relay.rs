@@ -86,6 +86,20 @@ fn our_own_server_behind_a_relay_is_our_own_server() {
     assert_eq!("test", served.get("/v1/models").json()["data"][0]["id"]);
 }
 
+/// Until the last of it is on its way: so a drain waits for it, and no more run than may.
+#[test]
+fn a_whole_reply_has_its_place_until_it_is_read() {
+    let large = "x".repeat(16 << 20);
+    let upstream = Upstream::says(whole("200 OK", "", &large));
+    let served = relay(Options::default(), &[&upstream]);
+    let mut client = served.connect();
+    client.write_all(&request(PATH, WHOLE, "Connection: close\r\n")).unwrap();
+    client.read_exact(&mut [0; 64]).unwrap();
+    assert_eq!(1.0, served.metric("vllm:num_requests_running"));
+    client.read_to_end(&mut Vec::new()).unwrap();
+    assert_eq!(0.0, served.metric("vllm:num_requests_running"));
+}
+
 #[test]
 fn keys_of_ours_are_not_passed_on() {
     let upstream = Upstream::says(stream(EVENTS, 1000));
