@@ -48,6 +48,8 @@ pub(crate) enum Begun {
     /// The head and the first bytes of a stream, and what is to come.
     Stream {
         headers: HeaderMap,
+        /// Whether events are lines of JSON.
+        lines: bool,
         first: Bytes,
         rest: Incoming,
     },
@@ -123,20 +125,20 @@ impl Relay {
         let reply = client.send(forward.request(uri)).await.map_err(|_| Failed::Broken)?;
         let (head, body) = reply.into_parts();
         let status = head.status;
-        let is_stream = forward.streams && status == StatusCode::OK;
-        if is_stream && !has_events(&head.headers) {
-            return Err(Failed::Broken);
+        if forward.streams && status == StatusCode::OK {
+            let lines = has_lines(&head.headers).ok_or(Failed::Broken)?;
+            let headers = forward::of_reply(head.headers);
+            let (first, rest) = first(body).await?;
+            return Ok(Begun::Stream { headers, lines, first, rest });
         }
         let headers = forward::of_reply(head.headers);
-        if is_stream {
-            let (first, rest) = first(body).await?;
-            return Ok(Begun::Stream { headers, first, rest });
-        }
         let whole = Whole { status, headers, body: read_all(body, held).await? };
         let is_refusal =
             [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status);
         match status {
             _ if is_refusal => Err(Failed::Refused(whole)),
+            // That it cannot do something is its answer, and the others' as well.
+            StatusCode::NOT_IMPLEMENTED => Ok(Begun::Whole(whole)),
             _ if status.is_server_error() || status.is_informational() => Err(Failed::Broken),
             _ => Ok(Begun::Whole(whole)),
         }
@@ -149,9 +151,12 @@ impl Relay {
     }
 }
 
-fn has_events(headers: &HeaderMap) -> bool {
+/// Whether the events of a reply are lines of JSON; none where it has no events.
+fn has_lines(headers: &HeaderMap) -> Option<bool> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.starts_with("text/event-stream") || kind.starts_with("application/x-ndjson")
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    let known = [("text/event-stream", false), ("application/x-ndjson", true)];
+    known.iter().find(|known| known.0.eq_ignore_ascii_case(essence)).map(|known| known.1)
 }
 
 /// The first bytes of a body.

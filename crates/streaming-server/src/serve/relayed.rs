@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use memory::Reservation;
@@ -90,9 +89,7 @@ pub(super) async fn relay(
                 Body::Reply(Box::new(ReplyBody::new(parts, Running::Relayed(relayed))))
             }))
         }
-        Begun::Stream { headers, first, rest } => {
-            let lines =
-                headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"app"));
+        Begun::Stream { headers, lines, first, rest } => {
             let body = RelayBody::new(relayed, first, rest, lines, connection);
             let mut reply = Response::new(Body::Relay(Box::new(body)));
             *reply.headers_mut() = headers;

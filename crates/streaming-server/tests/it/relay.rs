@@ -56,10 +56,25 @@ fn a_stream_is_passed_on_byte_for_byte() {
 }
 
 #[test]
+fn the_media_type_of_a_stream_regards_no_case() {
+    let named = |kind| {
+        let head = STREAM_HEAD.replace("text/event-stream", kind);
+        let upstream = Upstream::says([head.as_bytes(), &chunk(b"{}\n"), b"0\r\n\r\n"].concat());
+        let served = relay(Options::default(), &[&upstream]);
+        post(&served, BODY, "")
+    };
+    assert_eq!("{}\n", named("Application/X-NDJSON; charset=utf-8").text());
+    check_told(&named("Text/Event-Stream"), "");
+    assert_eq!(502, named("text/event-streams").status);
+}
+
+#[test]
 fn replies_that_are_no_streams_are_passed_on_as_they_are() {
-    for (status, body) in
-        [("200 OK", r#"{"usage":{"completion_tokens":4}}"#), ("400 No", r#"{"error":{}}"#)]
-    {
+    for (status, body) in [
+        ("200 OK", r#"{"usage":{"completion_tokens":4}}"#),
+        ("400 No", r#"{"error":{}}"#),
+        ("501 No", ""),
+    ] {
         let upstream = Upstream::says(whole(status, "", body));
         let served = relay(Options::default(), &[&upstream]);
         let reply = post(&served, WHOLE, "");
