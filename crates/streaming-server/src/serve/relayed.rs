@@ -42,6 +42,7 @@ pub(crate) struct Relayed {
     permit: Permit,
     visit: Visit,
     load: Option<Load>,
+    tokens: u64,
     started_ns: u64,
     /// When the first and the last events came; 0 for not yet.
     first_ns: u64,
@@ -73,6 +74,8 @@ pub(super) async fn relay(
         note_refused(core, error);
     })?;
     let permit = admit(core, &tenant, cost).await.inspect_err(|_| visit.end())?;
+    core.metrics.prompt_tokens.add(cost.prompt_tokens);
+    core.metrics.request_prompt_tokens.observe(cost.prompt_tokens);
     core.metrics.request_tokens_max.observe(cost.tokens_max);
     let mut relayed = Relayed::start(local, held, permit, visit);
     let begun = tokio::select! {
@@ -179,6 +182,7 @@ impl Relayed {
             permit,
             visit,
             load: None,
+            tokens: 0,
             started_ns,
             first_ns: 0,
             last_ns: 0,
@@ -210,6 +214,7 @@ impl Relayed {
             return now_ns;
         }
         let metrics = &self.core.metrics;
+        self.tokens = self.tokens.saturating_add(events);
         metrics.generation_tokens.add(events);
         metrics.tokens_per_write.observe(events);
         self.permit.use_tokens(events);
@@ -243,7 +248,14 @@ impl Relayed {
         // Why it ended stands in its last event, which is not read.
         metrics.finished_stop.add(1);
         metrics.end_to_end.observe(self.visit.since_arrival_ns(now_ns));
-        metrics.decode.observe(self.last_ns.saturating_sub(self.first_ns));
+        metrics.inference.observe(now_ns.saturating_sub(self.started_ns));
+        metrics.request_generation_tokens.observe(self.tokens);
+        let decode_ns = self.last_ns.saturating_sub(self.first_ns);
+        metrics.decode.observe(decode_ns);
+        // The tokens of a reply that came as a whole came at once.
+        if 0 < decode_ns && 1 < self.tokens {
+            metrics.per_token.observe(decode_ns / (self.tokens - 1));
+        }
         self.visit.end();
         self.load = None;
     }

@@ -86,6 +86,20 @@ fn replies_that_are_no_streams_are_passed_on_as_they_are() {
     }
 }
 
+/// Until the last of it is on its way: so a drain waits for it, and no more run than may.
+#[test]
+fn a_whole_reply_has_its_place_until_it_is_read() {
+    let large = "x".repeat(16 << 20);
+    let upstream = Upstream::says(whole("200 OK", "", &large));
+    let served = relay(Options::default(), &[&upstream]);
+    let mut client = served.connect();
+    client.write_all(&request(PATH, WHOLE, "Connection: close\r\n")).unwrap();
+    client.read_exact(&mut [0; 64]).unwrap();
+    assert_eq!(1.0, served.metric("vllm:num_requests_running"));
+    client.read_to_end(&mut Vec::new()).unwrap();
+    assert_eq!(0.0, served.metric("vllm:num_requests_running"));
+}
+
 #[test]
 fn our_own_server_behind_a_relay_is_our_own_server() {
     let (behind, _) = serve_script(Options::default(), &[b"x"], true);
@@ -101,18 +115,22 @@ fn our_own_server_behind_a_relay_is_our_own_server() {
     assert_eq!("test", served.get("/v1/models").json()["data"][0]["id"]);
 }
 
-/// Until the last of it is on its way: so a drain waits for it, and no more run than may.
 #[test]
-fn a_whole_reply_has_its_place_until_it_is_read() {
-    let large = "x".repeat(16 << 20);
-    let upstream = Upstream::says(whole("200 OK", "", &large));
-    let served = relay(Options::default(), &[&upstream]);
-    let mut client = served.connect();
-    client.write_all(&request(PATH, WHOLE, "Connection: close\r\n")).unwrap();
-    client.read_exact(&mut [0; 64]).unwrap();
-    assert_eq!(1.0, served.metric("vllm:num_requests_running"));
-    client.read_to_end(&mut Vec::new()).unwrap();
-    assert_eq!(0.0, served.metric("vllm:num_requests_running"));
+fn what_is_passed_on_is_counted_as_what_is_generated() {
+    let (behind, _) = serve_script(Options::default(), &[b"x"], true);
+    let served = relay_to(Options::default(), vec![format!("http://{}", behind.address)]);
+    for body in [BODY.replace(r#""model":"m","#, ""), WHOLE.replace(r#""model":"m","#, "")] {
+        assert_eq!(200, post(&served, &body, "").status);
+    }
+    for name in [
+        "vllm:prompt_tokens_total",
+        "vllm:request_prompt_tokens_sum",
+        "vllm:request_generation_tokens_sum",
+        "vllm:request_inference_time_seconds_sum",
+    ] {
+        assert!(0.0 < served.metric(name), "{name}");
+    }
+    assert_eq!(2.0, served.metric("vllm:request_generation_tokens_count"));
 }
 
 #[test]
