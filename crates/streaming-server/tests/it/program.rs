@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -125,9 +125,12 @@ fn options_are_heeded() {
     assert_eq!(Some(0), child.wait().unwrap().code());
 }
 
+fn run(args: &[&str]) -> Output {
+    Command::new(PROGRAM).args(args).output().unwrap()
+}
+
 #[test]
 fn wrong_usage_is_64_and_help_has_examples() {
-    let run = |args: &[&str]| Command::new(PROGRAM).args(args).output().unwrap();
     assert_eq!(Some(64), run(&["--interval", "soon"]).status.code());
     assert_eq!(Some(64), run(&["--no-such-option"]).status.code());
     for (args, named) in [
@@ -138,8 +141,6 @@ fn wrong_usage_is_64_and_help_has_examples() {
         assert!(String::from_utf8(output.stderr).unwrap().contains(named));
         assert_eq!(Some(64), output.status.code());
     }
-    // Every request would wait for its time-out.
-    assert_eq!(Some(64), run(&["--max-running", "0"]).status.code());
     let help = run(&["--help"]);
     assert_eq!(Some(0), help.status.code());
     assert!(String::from_utf8(help.stdout).unwrap().contains("Examples:"));
@@ -148,6 +149,41 @@ fn wrong_usage_is_64_and_help_has_examples() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     assert_eq!(Some(1), run(&["--listen", &address]).status.code());
+}
+
+/// With these no request would be served, or it would do nothing.
+#[test]
+fn options_that_cannot_be_meant_are_refused() {
+    // Whatever is not refused ends there.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("--listen={}", taken.local_addr().unwrap());
+    for option in [
+        "--max-running=0",
+        "--max-tokens=0",
+        "--max-connections=0",
+        "--max-body=0",
+        "--allowed-host=a:80",
+        "--allowed-host=",
+        "--cors-origin=https://a/",
+        "--cors-origin=a",
+    ] {
+        assert_eq!(Some(64), run(&[&listen, option]).status.code(), "{option}");
+    }
+    for option in [
+        "--interval=1ms",
+        "--ttft=1ms",
+        "--jitter=1ms",
+        "--prefill=1ms",
+        "--batch-slope=1ms",
+        "--seed=1",
+        "--aligned",
+    ] {
+        let upstream = ["--runner=upstream", "--upstream=http://127.0.0.1:1"];
+        let output = run(&[&listen, upstream[0], upstream[1], option]);
+        assert_eq!(Some(64), output.status.code(), "{option}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(option.split('=').next().unwrap()), "{told}");
+    }
 }
 
 /// What a client on a socket in the file system is answered.

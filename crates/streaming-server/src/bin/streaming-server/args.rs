@@ -1,12 +1,12 @@
 //! What the command line says.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, ValueEnum};
+use clap::{ArgGroup, CommandFactory as _, Parser, ValueEnum};
 use streaming_server::{Keys, KeysError, Options, Pace, RelayOptions, TestOptions};
 
 const EXAMPLES: &str = "\
@@ -27,7 +27,7 @@ Ends on SIGTERM when all streams have finished (0) or the drain time-out has cut
 
 /// Serves token streams over HTTP, in the manner of OpenAI's API.
 #[derive(Debug, Parser)]
-#[command(name = "streaming-server", version, after_help = EXAMPLES)]
+#[command(name = "streaming-server", version, after_help = EXAMPLES, group = of_test_runner())]
 pub(crate) struct Args {
     /// Address to listen on (port 0 takes a free one), or unix:PATH
     #[arg(long, value_name = "ADDR|unix:PATH", default_value = "127.0.0.1:0", value_parser = parse_listen)]
@@ -81,8 +81,8 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) adaptive: bool,
     /// Largest `max_tokens` of a request
-    #[arg(long, value_name = "N", default_value_t = 1_048_576)]
-    pub(crate) max_tokens: u64,
+    #[arg(long, value_name = "N", default_value = "1048576")]
+    pub(crate) max_tokens: NonZeroU64,
     /// Largest body of a request
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = parse_size)]
     pub(crate) max_body: u64,
@@ -105,13 +105,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "D", default_value = "30s", value_parser = parse_duration)]
     pub(crate) drain_timeout: Duration,
     /// Connections; more are refused
-    #[arg(long, value_name = "N", default_value_t = 16_384)]
-    pub(crate) max_connections: usize,
+    #[arg(long, value_name = "N", default_value = "16384")]
+    pub(crate) max_connections: NonZeroUsize,
     /// An origin whose pages may read replies; `*` is every one
-    #[arg(long, value_name = "O")]
+    #[arg(long, value_name = "O", value_parser = parse_origin)]
     pub(crate) cors_origin: Vec<String>,
     /// A name that requests may have as their Host; every one unless given
-    #[arg(long, value_name = "H")]
+    #[arg(long, value_name = "H", value_parser = parse_host)]
     pub(crate) allowed_host: Vec<String>,
     /// Heed the request header `x-fault`; a relay passes it on to --upstream
     #[arg(long)]
@@ -119,6 +119,12 @@ pub(crate) struct Args {
     /// Print events as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What a relay has no use for.
+fn of_test_runner() -> ArgGroup {
+    let args = ["interval", "ttft", "jitter", "prefill", "batch_slope", "seed", "aligned"];
+    ArgGroup::new("test runner").args(args).multiple(true).conflicts_with("upstream")
 }
 
 impl Args {
@@ -159,9 +165,9 @@ pub(crate) fn options(args: &Args) -> Result<Options, String> {
         models: models(args),
         running_max: args.max_running.get(),
         queued_max: args.max_queued,
-        tokens_max: args.max_tokens,
+        tokens_max: args.max_tokens.get(),
         body_bytes_max: args.max_body,
-        connections_max: args.max_connections,
+        connections_max: args.max_connections.get(),
         queue_timeout: args.queue_timeout,
         stall_timeout: args.stall_timeout,
         runner_timeout: args.runner_timeout,
@@ -218,8 +224,29 @@ fn parse_listen(text: &str) -> Result<Listen, String> {
             Ok(Listen::Unix(path.into()))
         };
     }
-    let mut addresses = text.to_socket_addrs().map_err(|error| error.to_string())?;
+    let told = |error| format!("{error}; write it as 127.0.0.1:8000 or unix:PATH");
+    let mut addresses = text.to_socket_addrs().map_err(told)?;
     addresses.next().map(Listen::Tcp).ok_or_else(|| "the name has no address".to_owned())
+}
+
+/// An origin as browsers write it: anything else would match none.
+fn parse_origin(text: &str) -> Result<String, String> {
+    let host = text.split_once("://").map(|(_, host)| host);
+    let is_plain =
+        host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@']));
+    if is_plain || ["*", "null"].contains(&text) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err("write it as browsers do: https://example.com, without a path, or `*`".to_owned())
+}
+
+/// A host without its port, as requests are compared with it.
+fn parse_host(text: &str) -> Result<String, String> {
+    let is_v6 = text.starts_with('[') && text.ends_with(']');
+    if text.is_empty() || text.contains('/') || (text.contains(':') && !is_v6) {
+        return Err("write the name alone, without a port: localhost, 127.0.0.1, [::1]".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// `250ms`, `1.5s`, `8.33us`.
@@ -241,7 +268,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
 }
 
-/// `64MiB`, `64MB`, `64000`.
+/// `64MiB`, `64MB`, `64000`; not nothing.
 fn parse_size(text: &str) -> Result<u64, String> {
     let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(unit);
@@ -258,5 +285,8 @@ fn parse_size(text: &str) -> Result<u64, String> {
         "GiB" => 1 << 30,
         _ => return Err(wrong()),
     };
-    Ok((number * bytes as f64) as u64)
+    match (number * bytes as f64) as u64 {
+        0 => Err("at least 1 byte is needed".to_owned()),
+        bytes => Ok(bytes),
+    }
 }
