@@ -169,6 +169,11 @@ impl Metrics {
         for name in ["vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total"] {
             text.plain(name, "counter", "There is no such cache", 0);
         }
+        text.head("vllm:cache_config_info", "gauge", "There is no such cache");
+        text.value("vllm:cache_config_info", "block_size=\"0\",num_gpu_blocks=\"0\"", 1);
+        text.head("vllm:lora_requests_info", "gauge", "There are no such adapters");
+        let adapters = "max_lora=\"0\",running_lora_adapters=\"\",waiting_lora_adapters=\"\"";
+        text.value("vllm:lora_requests_info", adapters, 1);
         let prompt = self.prompt_tokens.get();
         text.plain("vllm:prompt_tokens_total", "counter", "Prompt tokens", prompt);
         let generated = self.generation_tokens.get();
@@ -322,6 +327,24 @@ mod tests {
         let text = Metrics::default().to_text("a\"b\\c\nd", (0, 0), &Tenants::new(None));
         let text = text.into_string();
         assert!(text.contains(r#"vllm:num_requests_running{model_name="a\"b\\c\nd"} 0"#));
+    }
+
+    #[test]
+    fn every_name_that_dashboards_of_vllm_know_is_there() {
+        let text = Metrics::default().to_text("test", (0, 0), &Tenants::new(None)).into_string();
+        for name in "num_requests_running num_requests_waiting prompt_tokens_total \
+                     generation_tokens_total request_success_total time_to_first_token_seconds \
+                     inter_token_latency_seconds time_per_output_token_seconds \
+                     request_time_per_output_token_seconds e2e_request_latency_seconds \
+                     request_queue_time_seconds request_prefill_time_seconds \
+                     request_decode_time_seconds request_inference_time_seconds \
+                     request_prompt_tokens request_generation_tokens request_params_max_tokens \
+                     kv_cache_usage_perc prefix_cache_hits_total prefix_cache_queries_total \
+                     lora_requests_info cache_config_info"
+            .split_whitespace()
+        {
+            assert!(text.contains(&format!("# TYPE vllm:{name} ")), "{name}");
+        }
     }
 
     #[test]
