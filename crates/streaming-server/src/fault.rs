@@ -16,7 +16,8 @@ use std::time::Duration;
 /// | `slow-head=DUR` | the head of the reply is late |
 /// | `status=429` or `status=503` | the request is refused |
 ///
-/// Durations are whole numbers of `us`, `ms` or `s`.
+/// The first four are for streams: with a reply that is not streamed they are refused. Durations are whole
+/// numbers of `us`, `ms` or `s`.
 ///
 /// # Examples
 ///
@@ -64,6 +65,13 @@ pub enum Fault {
         /// 429 or 503.
         status: u16,
     },
+}
+
+impl Fault {
+    /// Whether it is about the events of a stream.
+    pub(crate) fn is_of_streams(self) -> bool {
+        !matches!(self, Self::SlowHead { .. } | Self::Status { .. })
+    }
 }
 
 /// A text that names no fault.

@@ -23,6 +23,8 @@ pub(crate) struct FaultyBody {
     rest: Bytes,
     /// How many tokens were sent.
     tokens: u64,
+    /// Whether each choice has still to repeat its prompt, which is no token.
+    repeats: Vec<bool>,
     stall: Option<Pin<Box<Sleep>>>,
     /// Something was sent, which is to leave before what follows.
     yields: bool,
@@ -30,13 +32,14 @@ pub(crate) struct FaultyBody {
 }
 
 impl FaultyBody {
-    pub(crate) fn new(stream: StreamBody, fault: Fault) -> Self {
+    pub(crate) fn new(stream: StreamBody, fault: Fault, repeats: Vec<bool>) -> Self {
         Self {
             stream: Some(stream),
             fault: Some(fault),
             events: Bytes::new(),
             rest: Bytes::new(),
             tokens: 0,
+            repeats,
             stall: None,
             yields: false,
             done: false,
@@ -77,7 +80,9 @@ impl FaultyBody {
     /// The next event, or what is there in its place; none where there is silence first.
     fn next_event(&mut self) -> Option<Result<Data, Cut>> {
         let end = end_of_event(&self.events);
-        let is_token = is_token(&self.events[..end]);
+        let event = &self.events[..end];
+        let repeats = self.repeats.get_mut(choice_of(event));
+        let is_token = is_token(event) && !repeats.is_some_and(std::mem::take);
         let is_due = |token| is_token && token == self.tokens;
         match self.fault {
             Some(Fault::Stall { token, time }) if is_due(token) => {
@@ -126,4 +131,13 @@ fn end_of_event(events: &[u8]) -> usize {
 fn is_token(event: &[u8]) -> bool {
     let holds = |words: &[u8]| event.windows(words.len()).any(|window| window == words);
     holds(b"\"finish_reason\":null") && !holds(b"\"role\":\"assistant\"")
+}
+
+/// The number of the choice that an event is of.
+fn choice_of(event: &[u8]) -> usize {
+    let name = b"\"index\":";
+    let at = event.windows(name.len()).position(|window| window == name);
+    let digits = &event[at.map_or(event.len(), |at| at + name.len())..];
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
 }

@@ -73,7 +73,7 @@ pub(super) async fn generate(
     let id = format!("{prefix}{}", core.id_of(number));
     let shape = shape_of(api, &ask, &parts.headers);
     let echo = echo_of(&ask);
-    let (choices, streams) = (ask.choices(), ask.stream);
+    let (choices, streams, repeats) = (ask.choices(), ask.stream, ask.echo);
     let order = Order {
         stops: Arc::clone(&ask.stops),
         sequences: sequences_of(ask, &model),
@@ -94,7 +94,13 @@ pub(super) async fn generate(
     let template = Template::new(shape, &id, unix_seconds(), &model, choices);
     let renderer = Renderer::new(template, core.clock, usage, choices).with_echo(echo);
     let stream = StreamBody::new(generation, renderer, Arc::clone(&local.frames), connection);
-    Ok(head(shape, stream, fault))
+    let body = match fault {
+        Some(fault) => {
+            Body::Faulty(Box::new(FaultyBody::new(stream, fault, vec![repeats; choices])))
+        }
+        None => Body::Stream(Box::new(stream)),
+    };
+    Ok(head(shape, body))
 }
 
 /// Everything that can be wrong with a request before it is let in.
@@ -113,6 +119,10 @@ async fn prepare(
         Api::Chat => Ask::chat(&bytes, tokens_max),
     });
     let ask = ask.await?;
+    if fault.is_some_and(Fault::is_of_streams) && !ask.stream {
+        let message = "this fault is for streams: set `stream`";
+        return Err(ApiError::invalid(FAULT.as_str(), message));
+    }
     let model = model_of(core, ask.model.as_deref())?;
     if let Some(Fault::SlowHead { time }) = fault {
         tokio::time::sleep(time).await;
@@ -203,11 +213,7 @@ fn sequences_of(ask: Ask, model: &Arc<str>) -> Vec<Arc<Sequence>> {
     sequences
 }
 
-fn head(shape: Shape, stream: StreamBody, fault: Option<Fault>) -> Response<Body> {
-    let body = match fault {
-        Some(fault) => Body::Faulty(Box::new(FaultyBody::new(stream, fault))),
-        None => Body::Stream(Box::new(stream)),
-    };
+fn head(shape: Shape, body: Body) -> Response<Body> {
     let mut reply = Response::new(body);
     let kind = match shape.format {
         Format::Sse => "text/event-stream",

@@ -31,6 +31,33 @@ fn an_error_takes_the_place_of_a_token() {
 }
 
 #[test]
+fn a_repeated_prompt_is_no_token() {
+    let body = r#"{"prompt":["p","q"],"max_tokens":3,"stream":true,"echo":true}"#;
+    let headers = "X-Fault: error@4\r\nConnection: close\r\n";
+    let events = Reply::parse(&serve().send(&request("/v1/completions", body, headers))).events();
+    let said: usize = (0..2).map(|choice| texts(&events, choice).len()).sum();
+    assert_eq!(2 + 4, said, "{events:?}");
+}
+
+#[test]
+fn what_is_for_streams_is_refused_without_one() {
+    let served = serve();
+    let body = r#"{"prompt":"a","max_tokens":1}"#;
+    for (fault, status) in [
+        ("stall@0=1ms", 400),
+        ("cut@0", 400),
+        ("error@0", 400),
+        ("split@1", 400),
+        ("slow-head=1ms", 200),
+    ] {
+        let headers = format!("X-Fault: {fault}\r\nConnection: close\r\n");
+        let reply = Reply::parse(&served.send(&request("/v1/completions", body, &headers)));
+        assert_eq!(status, reply.status, "{fault}");
+        assert!(status == 200 || reply.json()["error"]["param"] == "x-fault");
+    }
+}
+
+#[test]
 fn an_error_among_lines_is_a_line() {
     let body = r#"{"prompt":"a","max_tokens":5,"stream":true}"#;
     let headers = "X-Fault: error@1\r\nAccept: application/x-ndjson\r\nConnection: close\r\n";
