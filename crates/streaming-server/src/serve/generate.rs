@@ -174,7 +174,8 @@ fn model_of(core: &Core, asked: Option<&str>) -> Result<Arc<str>, ApiError> {
 
 fn shape_of(api: Api, ask: &Ask, headers: &HeaderMap) -> Shape {
     let accepts = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let lines = accepts.split(',').any(|kind| kind.trim().starts_with("application/x-ndjson"));
+    let mut kinds = accepts.split(',').map(|kind| kind.split(';').next().unwrap_or_default());
+    let lines = kinds.any(|kind| kind.trim().eq_ignore_ascii_case("application/x-ndjson"));
     Shape {
         api,
         format: if lines { Format::Ndjson } else { Format::Sse },

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
 use super::check::{CHOICES_MAX, PARTS_MAX, STOPS_MAX};
 use super::object::Object;
@@ -66,8 +66,8 @@ impl<'de> Visitor<'de> for ItemVisitor {
     }
 
     fn visit_u64<E: Error>(self, token: u64) -> Result<Item, E> {
-        let token = u32::try_from(token);
-        token.map(Item::Token).map_err(|_| E::custom(format_args!("a token is {ITEM}")))
+        let number = u32::try_from(token);
+        number.map(Item::Token).map_err(|_| E::invalid_value(Unexpected::Unsigned(token), &self))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Item, A::Error> {

@@ -141,7 +141,7 @@ fn a_whole_reply_counts_what_its_json_takes() {
 fn lines_of_json_where_they_are_asked_for() {
     let served = serve_test();
     let body = r#"{"prompt":"a","max_tokens":2,"stream":true}"#;
-    let headers = "Accept: application/x-ndjson\r\nConnection: close\r\n";
+    let headers = "Accept: text/plain, Application/X-NDJSON;q=0.9\r\nConnection: close\r\n";
     let reply = Reply::parse(&served.send(&request(COMPLETIONS, body, headers)));
     assert!(reply.has("content-type: application/x-ndjson"));
     let text = reply.text();
