@@ -249,7 +249,8 @@ mod tests {
             let (gate, begin) = (Arc::clone(&gate), begin.clone());
             Box::pin(parse(&server.core, PARSE_INLINE_BYTES + 1, move || {
                 begin.send(()).unwrap();
-                Ok(drop(gate.lock()))
+                drop(gate.lock());
+                Ok(())
             }))
         };
         let mut polled = Context::from_waker(Waker::noop());
