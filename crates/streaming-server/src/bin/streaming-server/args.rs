@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{ArgGroup, CommandFactory as _, Parser, ValueEnum};
+use clap::{CommandFactory as _, Parser, ValueEnum};
 use streaming_server::{Keys, KeysError, Options, Pace, RelayOptions, TestOptions};
 
 const EXAMPLES: &str = "\
@@ -27,7 +27,7 @@ Ends on SIGTERM when all streams have finished (0) or the drain time-out has cut
 
 /// Serves token streams over HTTP, in the manner of OpenAI's API.
 #[derive(Debug, Parser)]
-#[command(name = "streaming-server", version, after_help = EXAMPLES, group = of_test_runner())]
+#[command(name = "streaming-server", version, after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Address to listen on (port 0 takes a free one), or unix:PATH
     #[arg(long, value_name = "ADDR|unix:PATH", default_value = "127.0.0.1:0", value_parser = parse_listen)]
@@ -43,24 +43,31 @@ pub(crate) struct Args {
     pub(crate) model: Vec<String>,
     /// Between two tokens; 0s is as fast as they leave
     #[arg(long, value_name = "D", default_value = "20ms", value_parser = parse_duration)]
+    #[arg(conflicts_with = "upstream")]
     pub(crate) interval: Duration,
     /// From the start of a request to its first token [default: the interval]
     #[arg(long, value_name = "D", value_parser = parse_duration)]
+    #[arg(conflicts_with = "upstream")]
     pub(crate) ttft: Option<Duration>,
     /// The most that a token is early or late
     #[arg(long, value_name = "D", default_value = "0s", value_parser = parse_duration)]
+    #[arg(conflicts_with = "upstream")]
     pub(crate) jitter: Duration,
     /// What each token of the prompt adds to the first token's delay
     #[arg(long, value_name = "D", default_value = "0s", value_parser = parse_duration)]
+    #[arg(conflicts_with = "upstream")]
     pub(crate) prefill: Duration,
     /// What each other running sequence adds to an interval
     #[arg(long, value_name = "D", default_value = "0s", value_parser = parse_duration)]
+    #[arg(conflicts_with = "upstream")]
     pub(crate) batch_slope: Duration,
     /// Seed of the jitter
     #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(conflicts_with = "upstream")]
     pub(crate) seed: u64,
     /// All sequences keep step, as those of an engine do
     #[arg(long)]
+    #[arg(conflicts_with = "upstream")]
     pub(crate) aligned: bool,
     /// Requests that run at once
     #[arg(long, value_name = "N", default_value = "16384")]
@@ -119,12 +126,6 @@ pub(crate) struct Args {
     /// Print events as JSON
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// What a relay has no use for.
-fn of_test_runner() -> ArgGroup {
-    let args = ["interval", "ttft", "jitter", "prefill", "batch_slope", "seed", "aligned"];
-    ArgGroup::new("test runner").args(args).multiple(true).conflicts_with("upstream")
 }
 
 impl Args {
