@@ -127,7 +127,8 @@ fn reason(result: Result<(bool, String), Error>) -> String {
     let Error::NoConnection { source: GetError::Connect(source), .. } = &error else {
         panic!("{error:?}")
     };
-    source.to_string()
+    let causes = std::iter::successors(Some(&**source as &dyn std::error::Error), |e| e.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[tokio::test]
