@@ -66,7 +66,11 @@ impl Gate {
     /// Takes note that a question was answered, and of what is left.
     pub(super) fn answered(&mut self, quota: Option<Quota>, now: Instant) {
         self.given_up();
-        let Some(Quota { remaining, resets_in }) = quota else { return };
+        let Some(Quota { remaining, resets_in }) = quota else {
+            // Where a new window's first answer tells nothing, nothing is known of it.
+            self.left = self.left.filter(|&(_, until)| now < until);
+            return;
+        };
         self.left = Some(match self.left.filter(|&(_, until)| now < until) {
             Some((left, until)) => (left.min(remaining), until),
             None => (remaining, now + resets_in.min(RETRY_AFTER_MAX)),
@@ -145,6 +149,17 @@ mod tests {
         assert_eq!([Next::Ask, Next::Answers], [(); 2].map(|()| gate.next(later)));
         gate.given_up();
         assert_eq!(Next::Ask, gate.next(later), "nobody else will tell");
+    }
+
+    #[test]
+    fn who_told_a_quota_once_and_then_no_more_is_asked_many_at_once() {
+        let (mut gate, now) = (Gate::default(), Instant::now());
+        assert_eq!(Next::Ask, gate.next(now));
+        gate.answered(quota(0), now);
+        let later = now + SECOND;
+        assert_eq!([Next::Ask, Next::Answers], [(); 2].map(|()| gate.next(later)));
+        gate.answered(None, later);
+        assert_eq!([Next::Ask; 9], [(); 9].map(|()| gate.next(later)));
     }
 
     proptest! {
