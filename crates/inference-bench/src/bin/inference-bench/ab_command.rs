@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use indicatif::{ProgressBar, ProgressStyle};
 use inference_bench::ab::{Comparison, Decision, Order, Thresholds};
 use inference_bench::process::{self, Measured};
-use inference_bench::report::{Environment, Rates, Report};
+use inference_bench::report::{Rates, Report};
 use inference_bench::{CaseRecord, Limit, Verdict, exit};
 use serde_json::json;
 
@@ -219,14 +219,8 @@ fn conclude(
 }
 
 fn report(options: &Options, comparison: &Comparison, end: &End, started: SystemTime) -> Report {
-    let environment = Environment {
-        machine: process::fingerprint(),
-        started: humantime::format_rfc3339_seconds(started).to_string(),
-        revision: None,
-        notes: [("metric".to_owned(), options.metric.clone())].into(),
-    };
-    let mut report =
-        Report::new(concat!("inference-bench ", env!("CARGO_PKG_VERSION")), environment);
+    let notes = [("metric".to_owned(), options.metric.clone())].into();
+    let mut report = ending::empty_report(started, notes);
     // The compared commands may hold secrets in their arguments; only their programs are told.
     let program = |text: &str| text.split_whitespace().next().unwrap_or_default().to_owned();
     report.command = vec!["ab".to_owned(), program(&options.a), program(&options.b)];

@@ -1,12 +1,12 @@
 //! `inference-bench calibrate`: how wrong the instrument is, on this machine under this load.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use inference_bench::exit;
-use inference_bench::report::{Environment, Rates, Report};
+use inference_bench::report::{Rates, Report};
 use inference_bench::stream::calibrate::{COALESCED_PCT_MAX, quantiles};
 use inference_bench::stream::{Spread, StampSource};
-use inference_bench::{CaseRecord, Limit, process};
+use inference_bench::{CaseRecord, Limit};
 use serde_json::json;
 
 use crate::ending::{self, Leavings};
@@ -142,14 +142,8 @@ fn bottleneck(calibration: &Calibration, number: usize) -> Option<String> {
 }
 
 fn empty_report(options: &Options) -> Report {
-    let environment = Environment {
-        machine: process::fingerprint(),
-        started: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
-        revision: None,
-        notes: [("streams".to_owned(), options.streams.to_string())].into(),
-    };
-    let mut report =
-        Report::new(concat!("inference-bench ", env!("CARGO_PKG_VERSION")), environment);
+    let notes = [("streams".to_owned(), options.streams.to_string())].into();
+    let mut report = ending::empty_report(SystemTime::now(), notes);
     report.command = vec!["calibrate".to_owned()];
     report
 }

@@ -1,9 +1,11 @@
 //! How commands end: what they leave behind, what they tell, their last line and their code.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::SystemTime;
 
-use inference_bench::report::{Rates, Recommendation, Report, Run, Summary};
-use inference_bench::{CaseRecord, RunVerdict, Verdict, exit};
+use inference_bench::report::{Environment, Rates, Recommendation, Report, Run, Summary};
+use inference_bench::{CaseRecord, RunVerdict, Verdict, exit, process};
 use serde_json::{Value, json};
 
 use crate::kept_figures::Measured;
@@ -18,6 +20,13 @@ pub(crate) struct Leavings<'a> {
     pub(crate) records: Option<&'a str>,
     /// The file of the baseline, and of what it is.
     pub(crate) baseline: Option<(&'a Path, &'a Measured)>,
+}
+
+/// The report that a command fills, which began at this time under these settings.
+pub(crate) fn empty_report(started: SystemTime, notes: BTreeMap<String, String>) -> Report {
+    let started = humantime::format_rfc3339_seconds(started).to_string();
+    let environment = Environment { notes, ..Environment::new(process::fingerprint(), started) };
+    Report::new(concat!("inference-bench ", env!("CARGO_PKG_VERSION")), environment)
 }
 
 /// Takes back what others may have spoiled who had the machine, and says why beside what was found.
@@ -101,21 +110,13 @@ pub(crate) fn end(report: &Report, fields: Value, output: &Output) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use inference_bench::report::Environment;
-    use inference_bench::{Limit, process};
+    use inference_bench::Limit;
 
     use super::*;
 
     #[test]
     fn what_is_withheld_still_tells_what_was_found() {
-        let environment = Environment {
-            machine: process::fingerprint(),
-            started: String::new(),
-            revision: None,
-            notes: BTreeMap::new(),
-        };
+        let environment = Environment::new(process::fingerprint(), "");
         let mut report = Report::new("stream", environment);
         for (case, value) in [("slow", 9.0), ("fast", 1.0)] {
             let mut record = CaseRecord::new(case, "ms");

@@ -167,13 +167,7 @@ mod tests {
     }
 
     fn report() -> Report {
-        let environment = Environment {
-            machine: process::fingerprint(),
-            started: String::new(),
-            revision: None,
-            notes: BTreeMap::new(),
-        };
-        Report::new("stream", environment)
+        Report::new("stream", Environment::new(process::fingerprint(), ""))
     }
 
     /// What is said of a run of `stream` beside kept figures of this case.

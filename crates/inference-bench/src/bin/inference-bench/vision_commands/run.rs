@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use inference_bench::report::{Environment, Rates, Report};
+use inference_bench::report::{Rates, Report};
 use inference_bench::vision::{Figures, Judged, judge, plots, recommend};
-use inference_bench::{CaseRecord, Verdict, process};
+use inference_bench::{CaseRecord, Verdict};
 use serde_json::json;
 
 use super::child;
@@ -14,7 +14,7 @@ use super::generated::Generated;
 use super::options::{Asked, EngineName, ModeName, Model, Options};
 use super::screen::Screen;
 use super::worker::{Message, Request};
-use crate::ending::withhold;
+use crate::ending::{empty_report, withhold};
 use crate::interrupt::Interrupt;
 use crate::kept_figures::Kept;
 use crate::output::Output;
@@ -192,14 +192,7 @@ impl<'a> Session<'a> {
         if let Some(fault) = self.options.fault {
             note("injected fault", fault.to_string());
         }
-        let environment = Environment {
-            machine: process::fingerprint(),
-            started: humantime::format_rfc3339_seconds(self.started).to_string(),
-            revision: None,
-            notes,
-        };
-        let mut report =
-            Report::new(concat!("inference-bench ", env!("CARGO_PKG_VERSION")), environment);
+        let mut report = empty_report(self.started, notes);
         let names = self.figures.iter().map(|figures| figures.facts.name.clone());
         report.command = std::iter::once("vision".to_owned()).chain(names).collect();
         report.records_path = Some("records.ndjson".to_owned());

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
-use inference_bench::process;
-use inference_bench::report::{Environment, Rates, Report};
+use inference_bench::report::{Rates, Report};
 use inference_bench::stream::{Demands, Findings, Search};
 
 use super::super::options::Loads;
@@ -13,7 +12,7 @@ use super::super::urls::{bare, is_local};
 use super::super::{is_doubtful, searched};
 use super::{Session, Step};
 use crate::canary::Canary;
-use crate::ending::withhold;
+use crate::ending::{empty_report, withhold};
 use crate::system::Noise;
 
 impl Session<'_> {
@@ -119,14 +118,7 @@ impl Session<'_> {
         if let Some(goals) = &self.options.slo {
             notes.insert("objectives".to_owned(), goals.to_string());
         }
-        let environment = Environment {
-            machine: process::fingerprint(),
-            started: humantime::format_rfc3339_seconds(self.started).to_string(),
-            revision: None,
-            notes,
-        };
-        let mut report =
-            Report::new(concat!("inference-bench ", env!("CARGO_PKG_VERSION")), environment);
+        let mut report = empty_report(self.started, notes);
         report.command = self.command();
         report.records_path = Some("records.ndjson".to_owned());
         let reads = self.stamps;
