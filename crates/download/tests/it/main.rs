@@ -15,6 +15,7 @@ mod model_program;
 mod models;
 #[cfg(feature = "cli")]
 mod program;
+mod quotas;
 mod resume;
 mod shelf;
 mod signed;
